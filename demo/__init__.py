@@ -1,0 +1,1 @@
+"""One release of a cold app under load, three ways, side by side: `python -m demo`."""

@@ -1,0 +1,66 @@
+"""A few plain requests to the API server, without a client library: enough to start a box and to look into it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from typing import Any
+
+from localcluster.errors import BoxError
+
+
+class ApiError(BoxError):
+    """The API server answered with an error, or not at all (`status` 0)."""
+
+    def __init__(self, what: str, status: int, message: str) -> None:
+        self.status = status
+        """The HTTP status, or 0 when there was no answer."""
+        super().__init__(f"{what}: {message}" if status == 0 else f"{what}: {status}: {message}")
+
+
+class Api:
+    """One connection a request, so that any thread may ask and a restarted API server is no special case."""
+
+    def __init__(self, port: int, ca: str, token: str, timeout: float = 30.0) -> None:
+        self._port = port
+        self._context = ssl.create_default_context(cadata=ca)
+        self._token = token
+        self._timeout = timeout
+
+    def request_text(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> str:
+        """The answer's body. Raises ApiError."""
+        what = f"{method} {path}"
+        connection = http.client.HTTPSConnection("127.0.0.1", self._port, context=self._context, timeout=self._timeout)
+        try:
+            connection.request(
+                method,
+                path,
+                body=None if body is None else json.dumps(body),
+                headers={"Authorization": f"Bearer {self._token}", "Content-Type": content_type},
+            )
+            response = connection.getresponse()
+            text = response.read().decode(errors="replace")
+        except (OSError, http.client.HTTPException) as error:
+            raise ApiError(what, 0, f"no answer from the API server ({error})") from error
+        finally:
+            connection.close()
+        if response.status >= 400:
+            try:
+                message = str(json.loads(text)["message"])
+            except (ValueError, KeyError, TypeError):
+                message = text.strip()
+            raise ApiError(what, response.status, message)
+        return text
+
+    def request(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Any:
+        """The answer's body, parsed from JSON. Raises ApiError."""
+        return json.loads(self.request_text(method, path, body, content_type))
+
+    def answers(self, path: str) -> bool:
+        """Whether a GET of this path succeeds."""
+        try:
+            self.request_text("GET", path)
+        except ApiError:
+            return False
+        return True

@@ -1,0 +1,1 @@
+"""Sample applications: one small HTTP server with the manners, good and bad, that apps have."""

@@ -1,0 +1,298 @@
+"""Hazards in a user's set-up: what was seen, what it can cost, and what to do about it.
+
+A finding never stops anything. Each check is a small pure function of the facts that says one thing or nothing.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from lossless.analysis.facts import Facts
+from lossless.api import names
+from lossless.api.quantities import format_duration
+from lossless.api.resource import Finding
+
+MAX_FINDINGS: Final = 32
+MAX_TEXT: Final = 1024
+GRACE_LEFT: Final = 2
+"""Seconds of the grace period that the preStop sleep leaves to the application (manifests: door-in)."""
+
+Check = Callable[[Facts], Finding | None]
+
+
+def find(facts: Facts) -> list[Finding]:
+    """Every hazard that is seen, those that can lose requests first. Never more than the status may hold."""
+    found = (check(facts) for check in CHECKS)
+    return [_bounded(finding) for finding in found if finding is not None][:MAX_FINDINGS]
+
+
+# -- pods that the doors can't keep -----------------------------------------------------------------------------------
+
+
+def ungated_pods(facts: Facts) -> Finding | None:
+    """Without a readiness gate a pod is given traffic as soon as its own probes are content."""
+    ungated = [pod for pod in facts.pods if pod.live and not pod.gated]
+    if not ungated:
+        return None
+    seen = f"{len(ungated)} of {sum(pod.live for pod in facts.pods)} pods have no readiness gate ({names.GATE})"
+    cost = "they get traffic before they are warm, and leave it only through the kubelet's own Ready condition"
+    if facts.gate_injection_works is False:
+        return Finding(
+            reason="UngatedPods",
+            message=f"{seen}, and the policy that gives it to new ones does not work in this cluster: {cost}",
+            fix="Apply manifests/ on Kubernetes 1.36 or later, or add the gate to the pod template by hand: "
+            f"readinessGates: [{{conditionType: {names.GATE}}}]",
+        )
+    return Finding(
+        reason="UngatedPods",
+        message=f"{seen}: they were running before they were taken care of; {cost}",
+        fix="The next release replaces them by pods that have it. To have it now: kubectl rollout restart "
+        f"deployment/{facts.spec.target_ref.name}",
+    )
+
+
+def no_readiness_probe(facts: Facts) -> Finding | None:
+    """Nobody says when the application can answer."""
+    if not facts.containers or any(container.probed for container in facts.containers):
+        return None
+    return Finding(
+        reason="NoReadinessProbe",
+        message="No container has a readiness or startup probe: a pod counts as ready as soon as its processes run, "
+        "so requests can reach an application that does not listen yet",
+        fix="Give the container that answers requests a readinessProbe",
+    )
+
+
+# -- capacity ---------------------------------------------------------------------------------------------------------
+
+
+def strategy_recreate(facts: Facts) -> Finding | None:
+    if not facts.recreate:
+        return None
+    return Finding(
+        reason="StrategyRecreate",
+        message="The strategy is Recreate: each release deletes every pod before it creates the first new one, and "
+        "all requests in between are lost",
+        fix="Set spec.strategy.type to RollingUpdate, unless two versions must never run side by side",
+    )
+
+
+def single_replica(facts: Facts) -> Finding | None:
+    if facts.replicas != 1:
+        return None
+    return Finding(
+        reason="SingleReplica",
+        message="One replica is wanted: when its node fails, or it is deleted or evicted past the door, nobody serves "
+        "until the next one is up",
+        fix="Set spec.replicas to 2 or more",
+    )
+
+
+def no_surge(facts: Facts) -> Finding | None:
+    """Pods go before their successors come."""
+    if facts.recreate or facts.max_surge or facts.replicas == 0:
+        return None
+    left = max(0, facts.replicas - facts.max_unavailable)
+    cost = "nobody serves in between" if left == 0 else f"only {left} of {facts.replicas} serve meanwhile"
+    return Finding(
+        reason="NoSurge",
+        message=f"maxSurge is 0: a release takes away up to {facts.max_unavailable} pods before it makes new ones, and "
+        f"{cost}",
+        fix="Allow maxSurge of 1 or more and set maxUnavailable to 0",
+    )
+
+
+def host_port(facts: Facts) -> Finding | None:
+    """A surge pod needs a node whose port is free."""
+    ports = sorted({port for container in facts.containers for port in container.host_ports})
+    if facts.max_surge == 0 or facts.recreate or not (ports or facts.host_network):
+        return None
+    what = f"host ports ({', '.join(map(str, ports[:5]))})" if ports else "the host network"
+    return Finding(
+        reason="HostPortSurge",
+        message=f"Pods take {what}, so a node runs one of them: a new pod can't be placed beside the old one, and a "
+        "release without a spare node goes down by maxUnavailable, or stands still where that is 0",
+        fix="Keep a spare node for them, or allow maxUnavailable of 1 or more",
+    )
+
+
+# -- time -------------------------------------------------------------------------------------------------------------
+
+
+def grace_too_short(facts: Facts) -> Finding | None:
+    """The preStop sleep is put into new pods only where it fits."""
+    if all(container.pre_stop or container.sidecar for container in facts.containers):
+        return None
+    needed = facts.pre_stop_needed + GRACE_LEFT
+    if facts.grace >= needed:
+        return None
+    return Finding(
+        reason="GraceTooShort",
+        message=f"terminationGracePeriodSeconds is {facts.grace}, and a preStop sleep for drain.settle "
+        f"({format_duration(facts.spec.drain.settle)}) needs {needed}: new pods get none, and a pod that is deleted "
+        "past the door (kubectl delete, preemption) stops while callers still send to it",
+        fix=f"Set terminationGracePeriodSeconds to at least {needed}, plus what the application needs to end its work",
+    )
+
+
+def pre_stop_short(facts: Facts) -> Finding | None:
+    """A hook of the container's own is left alone, also where it is too short."""
+    short = [
+        container
+        for container in facts.containers
+        if not container.sidecar
+        and container.pre_stop_sleep is not None
+        and container.pre_stop_sleep < facts.spec.drain.settle.total_seconds()
+    ]
+    if not short:
+        return None
+    listed = _listed(f"{container.name} ({container.pre_stop_sleep:g} s)" for container in short)
+    return Finding(
+        reason="PreStopShort",
+        message=f"The preStop sleep of {listed} is shorter than drain.settle "
+        f"({format_duration(facts.spec.drain.settle)}): a pod that is deleted past the door (kubectl delete, "
+        "preemption) stops while callers still send to it",
+        fix=f"Let it sleep for {facts.pre_stop_needed} s or longer, or take the hook out: new pods are then given one",
+    )
+
+
+def progress_deadline_short(facts: Facts) -> Finding | None:
+    longest = max(facts.longest_warmup, facts.spec.drain.settle).total_seconds()
+    if facts.progress_deadline >= longest:
+        return None
+    return Finding(
+        reason="ProgressDeadlineShort",
+        message=f"progressDeadlineSeconds is {facts.progress_deadline}, and one pod's way through a door may take "
+        f"{longest:g} s: the release is reported as ProgressDeadlineExceeded, and kubectl rollout status and pipelines "
+        "fail, while it goes on",
+        fix=f"Set progressDeadlineSeconds to more than {math.ceil(longest)}, plus the time that its containers need to "
+        "start",
+    )
+
+
+def min_ready_seconds(facts: Facts) -> Finding | None:
+    if not facts.min_ready or facts.max_unavailable == 0 or facts.recreate:
+        return None
+    return Finding(
+        reason="MinReadySeconds",
+        message=f"minReadySeconds is {facts.min_ready} and maxUnavailable {facts.max_unavailable}: old pods are "
+        "withdrawn as soon as new ones serve, so a release may go on before they have been ready for so long",
+        fix="Set maxUnavailable to 0, or let warmup.delay and warmup.requests do what minReadySeconds is for",
+    )
+
+
+# -- what callers see -------------------------------------------------------------------------------------------------
+
+
+def no_service(facts: Facts) -> Finding | None:
+    if facts.services:
+        return None
+    return Finding(
+        reason="NoService",
+        message="No Service selects the pods: nothing can be seen of who sends them requests, and a pod counts as gone "
+        f"from all traffic as soon as it is withdrawn, {format_duration(facts.spec.drain.settle)} (drain.settle) "
+        "before it is let go",
+        fix="If callers find the pods by other means, set drain.settle to the age of the oldest list that they may use",
+    )
+
+
+def publishes_not_ready(facts: Facts) -> Finding | None:
+    listed = _listed(service.name for service in facts.services if service.publishes_not_ready)
+    if not listed:
+        return None
+    return Finding(
+        reason="PublishesNotReadyAddresses",
+        message=f"Service {listed} lists pods whether they are ready or not: neither door can keep its traffic from "
+        "pods that are cold or about to go",
+        fix="Set publishNotReadyAddresses to false, or use that Service for peers to find each other and another one "
+        "for requests",
+    )
+
+
+def external_traffic_local(facts: Facts) -> Finding | None:
+    listed = _listed(service.name for service in facts.services if service.external_local)
+    if not listed:
+        return None
+    return Finding(
+        reason="ExternalTrafficPolicyLocal",
+        message=f"Service {listed} has externalTrafficPolicy Local: when the last pod of a node is withdrawn, the node "
+        "drops requests until the load balancer's health check has noticed",
+        fix="Set externalTrafficPolicy to Cluster, or keep two or more pods on each node that the load balancer uses",
+    )
+
+
+def internal_traffic_local(facts: Facts) -> Finding | None:
+    listed = _listed(service.name for service in facts.services if service.internal_local)
+    if not listed:
+        return None
+    return Finding(
+        reason="InternalTrafficPolicyLocal",
+        message=f"Service {listed} has internalTrafficPolicy Local: callers on a node whose only pod is withdrawn have "
+        "nobody to answer them",
+        fix="Set internalTrafficPolicy to Cluster; trafficDistribution: PreferSameNode keeps to the node while it can",
+    )
+
+
+# -- what was asked for ----------------------------------------------------------------------------------------------
+
+
+def unknown_port(facts: Facts) -> Finding | None:
+    """A name that no port has: what rests on it can't work."""
+    asked = [request.port for request in facts.spec.warmup.requests]
+    if facts.spec.drain.in_flight:
+        asked.append(facts.spec.drain.in_flight.port)
+    unknown = sorted({port for port in asked if isinstance(port, str) and port not in facts.port_names})
+    if not unknown or not facts.containers:
+        return None
+    known = _listed(sorted(facts.port_names)) or "none"
+    return Finding(
+        reason="UnknownPort",
+        message=f"No container port is named {_listed(unknown)} (named ports: {known}): requests to it can't be made",
+        fix="Use a name of the pod template's ports, or the port's number",
+    )
+
+
+def unknown_container(facts: Facts) -> Finding | None:
+    known = {container.name for container in facts.containers}
+    asked = {request.exec.container for request in facts.spec.warmup.requests if request.exec}
+    unknown = sorted(name for name in asked if name and name not in known)
+    if not unknown or not known:
+        return None
+    return Finding(
+        reason="UnknownContainer",
+        message=f"No container is named {_listed(unknown)} (containers: {_listed(sorted(known))}): warm-up commands "
+        "can't be run in it",
+        fix="Name one of the pod template's containers, or none for the first one",
+    )
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    strategy_recreate,
+    ungated_pods,
+    publishes_not_ready,
+    no_service,
+    unknown_port,
+    unknown_container,
+    no_readiness_probe,
+    no_surge,
+    single_replica,
+    host_port,
+    grace_too_short,
+    pre_stop_short,
+    external_traffic_local,
+    internal_traffic_local,
+    progress_deadline_short,
+    min_ready_seconds,
+)
+
+
+def _listed(what: Iterable[str], most: int = 3) -> str:
+    """The first few of them, and how many more there are."""
+    every = list(what)
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more
+
+
+def _bounded(finding: Finding) -> Finding:
+    cut = {"message": finding.message[:MAX_TEXT], "fix": finding.fix[:MAX_TEXT]}
+    return finding.model_copy(update=cut)

@@ -1,0 +1,58 @@
+"""Every name that this project puts on objects in the cluster, in one place.
+
+The admission policies in ``manifests/`` spell the same names in CEL; a test compares the two.
+"""
+
+from typing import Final
+
+GROUP: Final = "lossless.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+KIND: Final = "LosslessRollout"
+PLURAL: Final = "losslessrollouts"
+
+GATE: Final = f"{GROUP}/admitted"
+"""The readiness gate (and pod condition): the door in."""
+
+ROLLOUT_LABEL: Final = f"{GROUP}/rollout"
+"""On a pod: the name of the LosslessRollout that keeps its doors. Put there as the pod is created, or is adopted."""
+
+KEEP_LABEL: Final = f"{GROUP}/keep"
+"""On a ReplicaSet: the replicas below which the Deployment controller may not take it yet: the hold.
+
+A label, because ``kubectl rollout undo`` copies a ReplicaSet's annotations to the Deployment.
+"""
+
+STAGE: Final = f"{GROUP}/stage"
+SINCE: Final = f"{GROUP}/since"
+WAITING_FOR: Final = f"{GROUP}/waiting-for"
+WARMED: Final = f"{GROUP}/warmed"
+ADMITTED_AT: Final = f"{GROUP}/admitted-at"
+"""When the pod was first let in. Absent: it never had traffic, has nothing to drain and may be deleted at once."""
+ADMITTED_RESTARTS: Final = f"{GROUP}/admitted-restarts"
+WITHDRAWN_AT: Final = f"{GROUP}/withdrawn-at"
+GONE_AT: Final = f"{GROUP}/gone-at"
+DRAINED_AT: Final = f"{GROUP}/drained-at"
+"""The mark that opens the door out: controllers may delete the pod once it is there."""
+COST_BEFORE: Final = f"{GROUP}/deletion-cost-before"
+"""The user's own pod-deletion-cost, kept while ours stands in its place. Empty: there was none."""
+
+DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
+LOWEST_COST: Final = -(2**31)
+
+HOLD_PREFIX: Final = f"hold.{GROUP}/"
+"""``hold.lossless.dev/<who>: "out: exporting a heap dump"`` keeps a door shut for somebody else: in, out or both."""
+
+PASSAGE_ANNOTATIONS: Final = (
+    STAGE,
+    SINCE,
+    WAITING_FOR,
+    WARMED,
+    ADMITTED_AT,
+    ADMITTED_RESTARTS,
+    WITHDRAWN_AT,
+    GONE_AT,
+    DRAINED_AT,
+    COST_BEFORE,
+)
+"""All that a passage leaves on a pod, and all that is taken off it again when the pod is let go."""

@@ -1,0 +1,94 @@
+"""``kubectl lossless release``: break glass. Gives a workload back to Kubernetes, with no operator to help.
+
+First the mode becomes Observe: from then on the admission policies hold nothing any more, and an operator that is
+running after all would do the same as we. Then everything of ours comes off the pods and ReplicaSets, and the gates are
+opened. What it does is `core.decide.let_go`, as the operator does it.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from lossless.api.resource import Mode
+from lossless.cli.errors import CliError
+from lossless.cli.look import Look, look
+from lossless.cluster import patches
+from lossless.cluster.errors import Conflict, NotFound
+from lossless.cluster.gateway import Gateway, PatchType
+from lossless.cluster.gather import left_behind
+from lossless.cluster.resources import PODS, REPLICA_SETS, ROLLOUTS
+from lossless.core.decide import let_go
+from lossless.core.steps import LetGo, SetKeep, Step
+
+ROUNDS: Final = 5
+"""Pods come and go while we work: it is looked again until nothing is left to do."""
+
+Say = Callable[[str], None]
+
+
+async def release(gateway: Gateway, namespace: str, name: str, say: Say) -> None:
+    """Let go of everything that a LosslessRollout holds, whether it is still there or not.
+
+    Raises:
+        CliError: there is nothing of that name, or something was still held at the end.
+        ClusterError: the API server did not do it.
+    """
+    found = await look(gateway, namespace)
+    if not _steps(found, name) and not _is_there(found, name):
+        found.rollouts(name)  # It says that there is none, and which there are.
+    if _is_there(found, name):
+        await gateway.patch(ROLLOUTS, namespace, name, {"spec": {"mode": Mode.OBSERVE.value}})
+        say(f"losslessrollout/{name}: mode is now {Mode.OBSERVE.value}")
+    else:
+        say(f"losslessrollout/{name} is gone; what it left behind is let go")
+    for _ in range(ROUNDS):
+        found = await look(gateway, namespace)
+        steps = _steps(found, name)
+        if not steps:
+            say(f"nothing of {name} is held any more")
+            return
+        for step in steps:
+            await _do(gateway, found, step, say)
+    raise CliError(f"{name}: something is being held again and again: is somebody setting the mode back to Enforce?")
+
+
+def held(found: Look, name: str) -> str:
+    """What would be let go, for the question before it is."""
+    steps = _steps(found, name)
+    pods = sum(isinstance(step, LetGo) for step in steps)
+    return f"{pods} pods and {len(steps) - pods} ReplicaSets"
+
+
+def _is_there(found: Look, name: str) -> bool:
+    return found.store.rollouts.named(found.namespace, name) is not None
+
+
+def _steps(found: Look, name: str) -> tuple[Step, ...]:
+    rollout = found.store.rollouts.named(found.namespace, name)
+    world = found.gathered(rollout).world if rollout else None
+    if world is not None and world.workload is not None:
+        return let_go(world.pods, world.workload.groups)
+    return let_go(*left_behind(found.store, found.namespace, name))
+
+
+async def _do(gateway: Gateway, found: Look, step: Step, say: Say) -> None:
+    """One step. Who is gone, or has just changed, is seen to in the next round."""
+    store, namespace = found.store, found.namespace
+    try:
+        match step:
+            case LetGo(pod):
+                seen = store.pods.by_uid(pod.uid)
+                if seen is None:
+                    return
+                body = patches.let_go(step, seen, datetime.now(UTC))
+                await gateway.patch(PODS, namespace, pod.name, body, "status", PatchType.STRATEGIC)
+                say(f"pod/{pod.name}: let go ({'its gate is open' if pod.gated else 'it had no gate'})")
+            case SetKeep(group, keep):
+                version = store.replica_sets.version(group.uid)
+                body = patches.keep(SetKeep(group, keep), version)
+                await gateway.patch(REPLICA_SETS, namespace, group.name, body, "status")
+                say(f"replicaset/{group.name}: no longer kept at {group.keep}")
+            case _:
+                raise CliError(f"letting go is no {type(step).__name__}")
+    except (Conflict, NotFound):
+        return

@@ -1,0 +1,98 @@
+"""Finds the pods of a workload that do not carry our label: they are in no watch of ours.
+
+They are those that ran before the LosslessRollout came, those made where the admission policy is not installed, and all
+of them in Observe mode, where nothing is labelled. What gives them away is that their ReplicaSets count other pods than
+we know. Then, once that has lasted for a moment (a pod and its count never change at the same instant), one
+LIST of the workload's pods finds them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from lossless.cluster.gateway import Gateway, Listing
+from lossless.cluster.gather import pods_of
+from lossless.cluster.interest import Key
+from lossless.cluster.observed import Owner, SeenPod, SeenRollout
+from lossless.cluster.resources import PODS
+from lossless.cluster.store import Change, Store
+from lossless.cluster.workload import kind_of
+from lossless.core.world import Workload
+
+SETTLES_WITHIN: Final = 2.0
+"""Seconds for which counts may differ because of a change under way."""
+LONGEST_PAUSE: Final = 60.0
+"""Seconds between two LISTs at most, while the counts go on differing."""
+
+
+@dataclass(slots=True)
+class _Doubt:
+    """The counts differ."""
+
+    look_at: float
+    pause: float = SETTLES_WITHIN
+
+
+@dataclass
+class Adoption:
+    """Remembers, for each LosslessRollout, whether all pods of its workload are known."""
+
+    gateway: Gateway
+    store: Store
+    changed: Callable[[Change[Any]], None]
+    clock: Callable[[], float]
+    _known: dict[Key, str] = field(default_factory=dict)
+    """The workload (uid) that was looked through."""
+    _doubts: dict[Key, _Doubt] = field(default_factory=dict)
+
+    def forget(self, key: Key) -> None:
+        """This LosslessRollout is gone, or has to begin anew."""
+        self._known.pop(key, None)
+        self._doubts.pop(key, None)
+
+    async def look(self, rollout: SeenRollout, workload: Workload) -> float | None:
+        """Find unknown pods if there may be any. Says in how many seconds to come again, if that is called for.
+
+        Raises ClusterError when the API server can't be asked.
+        """
+        key = rollout.key
+        if self._known.get(key) != workload.uid:
+            await self._list(rollout, workload)
+            self._known[key] = workload.uid
+            self._doubts.pop(key, None)
+        if not self._differs(rollout, workload):
+            self._doubts.pop(key, None)
+            return None
+        now = self.clock()
+        doubt = self._doubts.setdefault(key, _Doubt(now + SETTLES_WITHIN))
+        if now < doubt.look_at:
+            return doubt.look_at - now
+        await self._list(rollout, workload)
+        doubt.pause = min(LONGEST_PAUSE, doubt.pause * 2)
+        doubt.look_at = now + doubt.pause
+        if self._differs(rollout, workload):
+            return doubt.pause
+        del self._doubts[key]
+        return None
+
+    def _differs(self, rollout: SeenRollout, workload: Workload) -> bool:
+        kind = kind_of(rollout.target)
+        if kind is None:
+            return False
+        live = [pod.core for pod in pods_of(self.store, rollout, workload) if pod.core.live]
+        return kind.counted(self.store, workload) != (len(live), sum(1 for pod in live if pod.ready))
+
+    async def _list(self, rollout: SeenRollout, workload: Workload) -> None:
+        kind = kind_of(rollout.target)
+        selector = kind.selector(self.store, rollout.namespace, workload.name) if kind else ""
+        if not selector:
+            return
+        listing = await self.gateway.list(PODS, rollout.namespace, selector)
+        groups = {group.uid for group in workload.groups}
+        ours = tuple(raw for raw in listing.items if (owner := Owner.of(raw)) and owner.uid in groups)
+
+        def concerns(pod: SeenPod) -> bool:
+            return not pod.rollout and pod.core.group in groups
+
+        for change in self.store.pods.replace(Listing(ours, listing.resource_version), concerns):
+            self.changed(change)

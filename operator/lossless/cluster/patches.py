@@ -1,0 +1,87 @@
+"""What a step looks like on the wire: the bodies of the patches. Nothing here talks to anybody."""
+
+from datetime import datetime
+from typing import Any
+
+from lossless.api import names
+from lossless.api.resource import LosslessRolloutStatus
+from lossless.cluster.observed import SeenPod, Told
+from lossless.cluster.resources import Raw
+from lossless.core.passage import format_time
+from lossless.core.steps import LetGo, Move, SetKeep
+
+WITHDRAWN_REASON = "LosslessWithdrawn"
+"""Of a Ready condition that we override because the pod has no gate of ours. The kubelet does not know this word."""
+
+
+def move(step: Move, seen: SeenPod, rollout: str, now: datetime) -> Raw:
+    """A move: its passage, label, deletion cost and condition, in one strategic merge patch of pods/status.
+
+    The pod must still be the same one; before what cannot be undone it must also not have changed at all.
+    """
+    metadata = _metadata(step.pod.uid, step.pod.resource_version if step.irreversible else "")
+    annotations: dict[str, str | None] = dict(step.passage.to_annotations())
+    if step.cost is not None:
+        annotations[names.DELETION_COST] = str(step.cost) if step.cost else None
+    metadata["annotations"] = annotations
+    metadata["labels"] = {names.ROLLOUT_LABEL: rollout}
+    condition = _condition(step, seen, now)
+    return {"metadata": metadata} | ({"status": {"conditions": [condition]}} if condition else {})
+
+
+def let_go(step: LetGo, seen: SeenPod, now: datetime) -> Raw:
+    """Everything of ours comes off the pod; its gate opens and stays open."""
+    annotations: dict[str, str | None] = dict.fromkeys(names.PASSAGE_ANNOTATIONS)
+    before = step.pod.passage.cost_before
+    if before is not None:
+        annotations[names.DELETION_COST] = before or None
+    metadata = _metadata(step.pod.uid)
+    metadata["annotations"] = annotations
+    metadata["labels"] = {names.ROLLOUT_LABEL: None}
+    body: Raw = {"metadata": metadata}
+    if seen.core.gated:
+        message = "no LosslessRollout takes care of this pod any more"
+        body["status"] = {"conditions": [_stated(names.GATE, "True", "LetGo", message, seen.gate, now)]}
+    elif seen.readiness and seen.readiness.reason == WITHDRAWN_REASON and seen.core.containers_ready:
+        body["status"] = {"conditions": [_stated("Ready", "True", "", "", seen.readiness, now)]}
+    return body
+
+
+def keep(step: SetKeep, resource_version: str) -> Raw:
+    """The hold: refused if the ReplicaSet is not the one that the number was worked out for."""
+    value = None if step.keep is None else str(step.keep)
+    return {"metadata": {**_metadata(step.group.uid, resource_version), "labels": {names.KEEP_LABEL: value}}}
+
+
+def status(said: LosslessRolloutStatus, uid: str, resource_version: str) -> Raw:
+    """The status of a LosslessRollout, all of it."""
+    return {
+        "metadata": _metadata(uid, resource_version),
+        "status": said.model_dump(mode="json", by_alias=True),
+    }
+
+
+def _metadata(uid: str, resource_version: str = "") -> dict[str, Any]:
+    return {"uid": uid} | ({"resourceVersion": resource_version} if resource_version else {})
+
+
+def _condition(step: Move, seen: SeenPod, now: datetime) -> Raw | None:
+    """What `kubectl describe pod` says: our own condition, or the Ready condition of a pod that has no gate of ours."""
+    if seen.core.gated:
+        is_open = seen.core.gate_open if step.gate is None else step.gate
+        text = "True" if is_open else "False"
+        return _stated(names.GATE, text, step.reason, step.message, seen.gate, now)
+    if step.gate is None:
+        return None
+    if step.gate:
+        return _stated("Ready", "True", "", "", seen.readiness, now)
+    return _stated("Ready", "False", WITHDRAWN_REASON, step.message, seen.readiness, now)
+
+
+def _stated(kind: str, text: str, reason: str, message: str, before: Told | None, now: datetime) -> Raw:
+    """A condition. Its transition time is only written when its status changes: else the patch leaves it alone."""
+    condition = {"type": kind, "status": text, "reason": reason, "message": message}
+    if before is None or before.status != text:
+        at = format_time(now.replace(microsecond=0)) or ""
+        condition["lastTransitionTime"] = at.replace(".000000Z", "Z")
+    return condition

@@ -1,0 +1,227 @@
+"""One turn for one LosslessRollout: gather, decide, act, report.
+
+Level-triggered: a turn looks at everything and remembers nothing that matters. Who was killed in the middle of one
+begins the next from what is on the pods.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from lossless.analysis.facts import Facts
+from lossless.analysis.findings import find
+from lossless.api import names
+from lossless.api.resource import InFlight, LosslessRolloutStatus, Mode
+from lossless.cluster.act import Actor, StartsWarmups
+from lossless.cluster.adoption import Adoption
+from lossless.cluster.errors import ClusterError
+from lossless.cluster.gather import UNREADABLE, Asked, Gathered, gather, left_behind
+from lossless.cluster.interest import Key
+from lossless.cluster.live import LiveReader
+from lossless.cluster.observed import SeenPod, SeenRollout
+from lossless.cluster.report import Reporter
+from lossless.cluster.store import Store
+from lossless.core.decide import decide, let_go
+from lossless.core.passage import Stage
+from lossless.core.steps import Decision, Event, Move
+from lossless.core.world import InFlightCount, Pod, WarmupProgress, World
+
+_log = logging.getLogger(__name__)
+
+AskInFlight = Callable[[SeenPod, InFlight], Awaitable[InFlightCount]]
+"""Asks a pod for its requests in flight."""
+
+
+class WarmupBook(StartsWarmups, Protocol):
+    """What of `lossless.pods.warmup.Warmups` is needed here."""
+
+    def progress(self, uid: str) -> WarmupProgress | None:
+        """How far this pod is."""
+        ...
+
+    def keep_only(self, uids: Iterable[str]) -> None:
+        """Give up the warm-up of every other pod."""
+        ...
+
+
+class Publisher(Protocol):
+    """What of `lossless.telemetry.events.Events` is needed here."""
+
+    async def publish(self, namespace: str, regarding: Mapping[str, str], event: Event, now: datetime) -> None:
+        """Say something about an object, unless it was said already."""
+        ...
+
+
+class Observer(Protocol):
+    """What of `lossless.telemetry.metrics.Metrics` is needed here."""
+
+    def observe_decision(self, key: Key, decision: Decision, world: World, now: datetime) -> None:
+        """What was seen and decided."""
+        ...
+
+    def forget(self, key: Key) -> None:
+        """This LosslessRollout is gone."""
+        ...
+
+
+@dataclass
+class Reconciler:
+    """Everything that a turn needs."""
+
+    store: Store
+    actor: Actor
+    adoption: Adoption
+    live: LiveReader
+    reporter: Reporter
+    warmups: WarmupBook
+    ask_in_flight: AskInFlight
+    events: Publisher
+    metrics: Observer
+    clock: Callable[[], datetime]
+    caught_up_at: Callable[[], datetime | None] = lambda: None
+    """See `lossless.cluster.outages`."""
+    _warming: dict[Key, frozenset[str]] = field(default_factory=dict)
+    """Of each LosslessRollout, the pods whose warm-up is still of interest (uids)."""
+
+    async def reconcile(self, key: Key) -> float | None:
+        """One turn. Says in how many seconds to come again if nothing happens before.
+
+        Raises:
+            Outdated: something changed while it was acted upon; come again at once.
+            ClusterError: the API server did not do what was asked; come again later.
+        """
+        rollout = self.store.rollouts.named(*key)
+        if rollout is None or rollout.deleting:
+            await self._give_back(key)
+            return None
+        look_again = await self._adopt(rollout)
+        gathered = await self._gather(rollout)
+        decision = decide(gathered.world, self.clock())
+        if any(isinstance(step, Move) and step.irreversible for step in decision.steps):
+            gathered, decision = await self._look_again(gathered)
+        self._keep_warmups(key, gathered.world)
+        self.metrics.observe_decision(key, decision, gathered.world, self.clock())
+        status = self._with_findings(gathered, decision.status)
+        try:
+            await self._act(gathered, decision)
+        except ClusterError:
+            # What is waited for is true all the same, and now more than ever of interest.
+            await self.reporter.report(rollout, status)
+            raise
+        put_off = await self.reporter.report(rollout, status)
+        await self._publish(rollout, decision.events)
+        waits = [look_again, put_off, self._until(decision.wake_at)]
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    async def _adopt(self, rollout: SeenRollout) -> float | None:
+        """Have all of the workload's pods in the store, also those that no watch tells of."""
+        workload = gather(self.store, rollout, rollout.status, Asked()).world.workload
+        return await self.adoption.look(rollout, workload) if workload else None
+
+    async def _gather(self, rollout: SeenRollout) -> Gathered:
+        """With the pods' own answers, where they have to be asked."""
+        gathered = self._known(rollout)
+        spec = gathered.world.spec.drain.in_flight
+        asked = [pod for pod in gathered.world.pods if spec and _to_be_asked(pod, gathered.world, self.clock())]
+        if spec is None or not asked:
+            return gathered
+        answers = await asyncio.gather(*(self.ask_in_flight(gathered.pods[pod.uid], spec) for pod in asked))
+        return self._known(rollout, {pod.uid: answer for pod, answer in zip(asked, answers, strict=True)})
+
+    def _known(self, rollout: SeenRollout, in_flight: Mapping[str, InFlightCount] | None = None) -> Gathered:
+        asked = Asked(self.warmups.progress, in_flight or {}, self.caught_up_at())
+        return gather(self.store, rollout, self.reporter.last(rollout), asked)
+
+    async def _look_again(self, gathered: Gathered) -> tuple[Gathered, Decision]:
+        """A second decision, made on a live look: what cannot be undone is only done if that one asks for it as well.
+
+        It replaces the first one whole, so that the numbers of the holds fit what is done.
+        """
+        await self.live.look(gathered.rollout, gathered.subjects)
+        in_flight = {pod.uid: pod.in_flight for pod in gathered.world.pods if pod.in_flight}
+        again = self._known(gathered.rollout, in_flight)
+        return again, decide(again.world, self.clock())
+
+    async def _act(self, gathered: Gathered, decision: Decision) -> None:
+        rollout = gathered.rollout
+        problem = gathered.world.problem
+        steps = decision.steps
+        if problem and problem.reason != "AlreadyTaken":
+            steps += let_go(*left_behind(self.store, rollout.namespace, rollout.name, besides=rollout))
+        events = await self.actor.do(steps, rollout.namespace, rollout.name, gathered.world.spec.warmup)
+        await self._publish(rollout, events)
+
+    async def _give_back(self, key: Key) -> None:
+        """The LosslessRollout is gone: nothing of ours may stay on what it took care of."""
+        namespace, name = key
+        pods, groups = left_behind(self.store, namespace, name)
+        steps = let_go(pods, groups)
+        if steps:
+            await self.actor.do(steps, namespace, name, UNREADABLE.warmup)
+        self.adoption.forget(key)
+        self.reporter.forget(key)
+        self.metrics.forget(key)
+        self._warming.pop(key, None)
+        self.warmups.keep_only(frozenset().union(*self._warming.values()))
+
+    def _keep_warmups(self, key: Key, world: World) -> None:
+        of_interest = frozenset(pod.uid for pod in world.pods if pod.live and pod.stage.is_in)
+        if world.workload is None or world.spec.mode is not Mode.ENFORCE:
+            of_interest = frozenset()
+        if of_interest != self._warming.get(key):
+            self._warming[key] = of_interest
+            self.warmups.keep_only(frozenset().union(*self._warming.values()))
+
+    def _with_findings(self, gathered: Gathered, status: LosslessRolloutStatus) -> LosslessRolloutStatus:
+        findings = find(facts) if (facts := self._facts(gathered)) else []
+        return status.model_copy(update={"findings": list(findings)})
+
+    def _facts(self, gathered: Gathered) -> Facts | None:
+        world, namespace = gathered.world, gathered.rollout.namespace
+        if world.workload is None:
+            return None
+        deployment = self.store.deployments.named(namespace, world.workload.name)
+        if deployment is None:
+            return None
+        labels = ((deployment.spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+        return Facts.of(
+            spec=world.spec,
+            deployment={"spec": deployment.spec},
+            services=[one.raw for one in self.store.services.where("namespace", namespace) if one.selects(labels)],
+            pods=world.pods,
+            current_revision=world.workload.current_revision,
+        )
+
+    async def _publish(self, rollout: SeenRollout, events: Iterable[Event]) -> None:
+        for event in events:
+            await self.events.publish(rollout.namespace, _regarding(rollout, event), event, self.clock())
+
+    def _until(self, at: datetime | None) -> float | None:
+        return None if at is None else max(0.001, (at - self.clock()).total_seconds())
+
+
+def _to_be_asked(pod: Pod, world: World, now: datetime) -> bool:
+    """It is withdrawn, gone from every source, and has settled: only its own word is missing."""
+    gone_at = pod.passage.gone_at
+    return pod.stage is Stage.DRAINING and gone_at is not None and now >= gone_at + world.spec.drain.settle
+
+
+def _regarding(rollout: SeenRollout, event: Event) -> Mapping[str, str]:
+    if event.pod is not None:
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "namespace": rollout.namespace,
+            "name": event.pod.name,
+            "uid": event.pod.uid,
+        }
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "namespace": rollout.namespace,
+        "name": rollout.name,
+        "uid": rollout.uid,
+    }

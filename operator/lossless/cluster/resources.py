@@ -1,0 +1,44 @@
+"""The kinds of objects that we read and write, and where the API server has them."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lossless.api import names
+
+Raw = dict[str, Any]
+"""An object as JSON has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One kind of object, as the API server names it in URLs."""
+
+    group: str
+    version: str
+    plural: str
+    namespaced: bool = True
+
+    def path(self, namespace: str | None = None, name: str = "", subresource: str = "") -> str:
+        """The URL path of all of them, those of a namespace, one of them, or a subresource of it."""
+        parts = ["api", self.version] if not self.group else ["apis", self.group, self.version]
+        if namespace and self.namespaced:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        if name:
+            parts.append(name)
+        if subresource:
+            parts.append(subresource)
+        return "/" + "/".join(parts)
+
+    def __str__(self) -> str:
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+
+PODS: Final = Resource("", "v1", "pods")
+NODES: Final = Resource("", "v1", "nodes", namespaced=False)
+SERVICES: Final = Resource("", "v1", "services")
+ENDPOINT_SLICES: Final = Resource("discovery.k8s.io", "v1", "endpointslices")
+DEPLOYMENTS: Final = Resource("apps", "v1", "deployments")
+REPLICA_SETS: Final = Resource("apps", "v1", "replicasets")
+LEASES: Final = Resource("coordination.k8s.io", "v1", "leases")
+ROLLOUTS: Final = Resource(names.GROUP, names.VERSION, names.PLURAL)

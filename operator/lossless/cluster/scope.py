@@ -1,0 +1,39 @@
+"""What part of the cluster is looked at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lossless.api import names
+from lossless.cluster.resources import (
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    NODES,
+    PODS,
+    REPLICA_SETS,
+    ROLLOUTS,
+    SERVICES,
+    Resource,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The whole cluster, or some namespaces: then nothing outside of them is asked for, and a Role is all it takes."""
+
+    namespaces: tuple[str, ...] = ()
+
+    @property
+    def watched(self) -> tuple[Resource, ...]:
+        """The kinds to watch. Nodes belong to no namespace: without them nothing is known of cordons."""
+        everywhere = (ROLLOUTS, DEPLOYMENTS, REPLICA_SETS, PODS, SERVICES, ENDPOINT_SLICES)
+        return everywhere if self.namespaces else (*everywhere, NODES)
+
+    @property
+    def parts(self) -> Sequence[str | None]:
+        """One LIST each: a namespace, or None for all of them."""
+        return self.namespaces or (None,)
+
+    @staticmethod
+    def label_selector(resource: Resource) -> str:
+        """Which of them to watch. Of pods only those in our care: the others are not ours to read."""
+        return names.ROLLOUT_LABEL if resource is PODS else ""

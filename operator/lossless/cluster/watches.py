@@ -1,0 +1,167 @@
+"""Kopf, as watch engine and nothing more: connections, bookmarks, expiry, credentials.
+
+It runs in a thread and an event loop of its own. In ours it would take the signals, and whenever it ends, for example
+because the API server was restarted, it cancels every task that began after it did: warm-ups, health checks, all.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import kopf
+
+from lossless.cluster import credentials
+from lossless.cluster.resources import Raw, Resource
+from lossless.cluster.scope import Scope
+
+FIRST_BACK_OFF: Final = 0.5
+LONGEST_BACK_OFF: Final = 15.0
+"""Seconds from the end of an engine to the start of the next one: doubled each time, forgotten after a good minute."""
+FORGIVEN_AFTER: Final = 60.0
+
+Seen = Callable[[Resource, str | None, Raw], None]
+"""Told of each event on our own loop: kind, type (None: it comes from a list that Kopf made) and object."""
+
+_log = logging.getLogger(__name__)
+
+
+class Watches:
+    """Watches everything in scope, and starts again whenever the engine gives up."""
+
+    def __init__(
+        self,
+        scope: Scope,
+        kubeconfig: Path | None,
+        seen: Seen,
+        started: Callable[[], None],
+        served: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`started` is told each time an engine starts: whatever vanished before is in no event. `served` waits until
+        there is something to watch."""
+        self._scope = scope
+        self._kubeconfig = kubeconfig
+        self._seen = seen
+        self._started = started
+        self._served = served
+        self.failures = 0
+        """How many engines have ended by themselves, since one ran for long."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._served()
+            began = loop.time()
+            self._started()
+            error = await self._engine(loop)
+            self.failures = 1 if loop.time() - began > FORGIVEN_AFTER else self.failures + 1
+            pause = min(LONGEST_BACK_OFF, FIRST_BACK_OFF * 2.0 ** (self.failures - 1))
+            _log.warning("the watches ended (%r); starting again in %.1f s", error, pause)
+            await asyncio.sleep(pause)
+
+    async def _engine(self, loop: asyncio.AbstractEventLoop) -> BaseException | None:
+        """One life of Kopf. Says what ended it."""
+        engine = _Engine(self._scope, self._kubeconfig, self._seen, loop)
+        engine.start()
+        try:
+            return await engine.ended
+        finally:
+            engine.stop()
+
+
+def hush() -> None:
+    """Keep out of the logs what Kopf says of each attempt to reconnect, and of the signals that it must not have."""
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
+    logging.getLogger("kopf._cogs.clients.watching").addFilter(lambda record: "will retry" not in record.getMessage())
+
+
+class _Engine(threading.Thread):
+    """One Kopf operator with its thread and loop. It dies with the process at the latest."""
+
+    def __init__(self, scope: Scope, kubeconfig: Path | None, seen: Seen, ours: asyncio.AbstractEventLoop) -> None:
+        super().__init__(name="watches", daemon=True)
+        self._scope = scope
+        self._kubeconfig = kubeconfig
+        self._seen = seen
+        self._ours = ours
+        self._stopping = threading.Event()
+        self.ended: asyncio.Future[BaseException | None] = ours.create_future()
+
+    def stop(self) -> None:
+        """Ask it to end, and hear nothing of it any more."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        error: BaseException | None = None
+        try:
+            asyncio.run(self._operate())
+        except BaseException as raised:  # noqa: BLE001 - whatever it is, our loop must hear of it
+            error = raised
+        self._tell(self._end, error)
+
+    async def _operate(self) -> None:
+        namespaces = list(self._scope.namespaces)
+        try:
+            await kopf.operator(
+                registry=self._registry(),
+                settings=self._settings(),
+                standalone=True,
+                clusterwide=not namespaces,
+                namespaces=namespaces,
+                stop_flag=self._stopping,
+            )
+        finally:
+            # Kopf waits for the flag in a thread of the loop's pool, which asyncio.run would join for ever.
+            self._stopping.set()
+
+    def _registry(self) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+        for resource in self._scope.watched:
+            kopf.on.event(
+                resource.group, resource.version, resource.plural, registry=registry, id=f"see-{resource.plural}"
+            )(self._handler(resource))
+
+        async def login(**_: Any) -> kopf.ConnectionInfo:
+            return await credentials.for_kopf(await credentials.load(self._kubeconfig))
+
+        kopf.on.login(registry=registry, id="login", errors=kopf.ErrorsMode.TEMPORARY, backoff=1)(login)
+        return registry
+
+    def _settings(self) -> kopf.OperatorSettings:
+        settings = kopf.OperatorSettings()
+        settings.posting.enabled = False
+        settings.peering.standalone = True
+        # In some namespaces only, the right to watch CRDs and namespaces is not to be had, nor needed.
+        settings.scanning.disabled = bool(self._scope.namespaces)
+        settings.process.ultimate_exiting_timeout = None  # It would kill the process, which is not Kopf's own here.
+        settings.networking.error_backoffs = (0.1, 0.5, 1.0, 2.0)
+        settings.networking.request_timeout = 30
+        settings.watching.connect_timeout = 5
+        settings.watching.chunk_size = 500
+        for resource in self._scope.watched:
+            if selector := self._scope.label_selector(resource):
+                settings.watching.label_selectors[resource.group, resource.version, resource.plural] = selector
+        return settings
+
+    def _handler(self, resource: Resource) -> Callable[..., Any]:
+        async def see(event: kopf.RawEvent, **_: Any) -> None:
+            self._tell(self._hand_over, resource, event["type"], dict(event["object"]))
+
+        return see
+
+    def _hand_over(self, resource: Resource, kind: str | None, raw: Raw) -> None:
+        if not self._stopping.is_set():
+            self._seen(resource, kind, raw)
+
+    def _end(self, error: BaseException | None) -> None:
+        if not self.ended.done():
+            self.ended.set_result(error)
+
+    def _tell(self, what: Callable[..., None], *arguments: Any) -> None:
+        try:
+            self._ours.call_soon_threadsafe(what, *arguments)
+        except RuntimeError:  # Our loop is closed: the process is about to end.
+            self._stopping.set()

@@ -1,0 +1,59 @@
+"""What can be targeted: one adapter for each kind of workload, in front of what the core calls a Workload."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
+
+from lossless.api.resource import TargetRef
+from lossless.cluster import deployment
+from lossless.cluster.observed import SeenPod
+from lossless.cluster.resources import Resource
+from lossless.cluster.store import Store
+from lossless.core.world import Workload
+
+
+class WorkloadKind(Protocol):
+    """Reads one kind of workload from the store."""
+
+    @property
+    def resource(self) -> Resource:
+        """Where the API server has them."""
+        ...
+
+    def workload(self, store: Store, namespace: str, name: str) -> Workload | None:
+        """As the core wants it; None: there is none of that name."""
+        ...
+
+    def selector(self, store: Store, namespace: str, name: str) -> str:
+        """What a LIST of its pods has to ask for. Its pods are among them: their owner tells which they are."""
+        ...
+
+    def pods(self, store: Store, workload: Workload) -> Iterable[SeenPod]:
+        """Its pods, as far as they are known."""
+        ...
+
+    def counted(self, store: Store, workload: Workload) -> tuple[int, int]:
+        """How many live pods, and ready ones, its controllers say it has: if we know others, some are in no watch."""
+        ...
+
+    def is_stale(self, store: Store, namespace: str, name: str) -> bool:
+        """The workload is known in a newer version than what belongs to it: that has to be read again."""
+        ...
+
+    @property
+    def parts(self) -> Sequence[Resource]:
+        """What belongs to it between itself and its pods, to be read again when stale."""
+        ...
+
+
+KINDS: Final[dict[tuple[str, str], WorkloadKind]] = {("apps/v1", "Deployment"): deployment.KIND}
+"""By API version and kind."""
+
+
+def kind_of(target: TargetRef) -> WorkloadKind | None:
+    """The adapter for a target; None: that kind is not supported."""
+    return KINDS.get((target.api_version, target.kind))
+
+
+def supported() -> str:
+    """All supported kinds, for people."""
+    return ", ".join(f"{kind} ({version})" for version, kind in KINDS)

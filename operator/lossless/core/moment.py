@@ -1,0 +1,111 @@
+"""The world at one moment, and what follows from it for all pods together: who may warm up, who must be let in cold."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from lossless.api.quantities import resolve
+from lossless.api.resource import OnWarmupFailure
+from lossless.core import capacity
+from lossless.core.passage import Stage
+from lossless.core.surplus import surplus
+from lossless.core.world import Pod, WarmupProgress, World
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What every check of a way may look at."""
+
+    world: World
+    now: datetime
+    surplus: tuple[Pod, ...]
+    going: frozenset[str]
+    """The same pods, by uid."""
+    floor: int
+    serving: int
+    established: int
+    tolerated: int
+    slots: frozenset[str]
+    """Pods that may be warming up now (uids): maxParallel of them."""
+    needed_cold: frozenset[str]
+    """Pods to be let in at once, warm or not, since fewer serve than the strategy tolerates (uids)."""
+
+    def is_surplus(self, pod: Pod) -> bool:
+        return pod.uid in self.going
+
+
+def at(world: World, now: datetime) -> Moment:
+    """Works out what one decision needs to know of all pods together."""
+    leaving = surplus(world)
+    going = frozenset(pod.uid for pod in leaving)
+    established = capacity.established(world)
+    coming = _coming(world, going, now)
+    return Moment(
+        world=world,
+        now=now,
+        surplus=leaving,
+        going=going,
+        floor=capacity.floor(world, now),
+        serving=len(capacity.serving(world)),
+        established=established,
+        tolerated=capacity.tolerated(world.workload, established) if world.workload else 0,
+        slots=_slots(world, coming),
+        needed_cold=_needed_cold(world, established, coming),
+    )
+
+
+def progress_of(pod: Pod) -> WarmupProgress | None:
+    """How far this pod's warm-up is; what was done before its containers started over does not count."""
+    return pod.warmup if pod.warmup and pod.warmup.epoch == pod.epoch else None
+
+
+def _coming(world: World, going: frozenset[str], now: datetime) -> list[Pod]:
+    """Wanted pods behind the door in whose containers are ready and have settled; the furthest first."""
+    delay = world.spec.warmup.delay
+    ready = [
+        pod
+        for pod in world.pods
+        if pod.live
+        and pod.gated
+        and pod.managed
+        and pod.stage.is_in
+        and pod.uid not in going
+        and pod.containers_ready_since
+        and pod.containers_ready
+        and not any(hold.closes_in for hold in pod.holds)
+    ]
+    settled = [pod for pod in ready if pod.containers_ready_since and now >= pod.containers_ready_since + delay]
+    unsettled = [pod for pod in ready if pod not in settled]
+
+    def furthest(pod: Pod) -> tuple[object, ...]:
+        progress = progress_of(pod)
+        return (pod.stage is not Stage.WARMING, -(progress.sent if progress else 0), pod.created_at, pod.name)
+
+    return sorted(settled, key=furthest) + sorted(unsettled, key=furthest)
+
+
+def _slots(world: World, coming: list[Pod]) -> frozenset[str]:
+    wanted = world.workload.wanted if world.workload else 0
+    limit = max(1, resolve(world.spec.warmup.max_parallel, wanted, round_up=True))
+    warming = sum(1 for pod in coming if pod.stage is Stage.WARMING)
+    # Whoever warms up keeps its slot, also when maxParallel was lowered meanwhile.
+    return frozenset(pod.uid for pod in coming[: max(limit, warming)])
+
+
+def _needed_cold(world: World, established: int, coming: list[Pod]) -> frozenset[str]:
+    if world.workload is None:
+        return frozenset()
+    have = sum(1 for pod in world.pods if pod.serving or _comes_in(pod))
+    missing = capacity.tolerated(world.workload, established) - have
+    able = [pod for pod in coming if not has_failed(pod, world)]
+    return frozenset(pod.uid for pod in able[: max(0, missing)])
+
+
+def _comes_in(pod: Pod) -> bool:
+    """It has been let in, and is only not seen to serve yet."""
+    return pod.live and pod.stage is Stage.ADMITTED and pod.containers_ready
+
+
+def has_failed(pod: Pod, world: World) -> bool:
+    """Its warm-up has failed, and its owner would rather have it stay outside."""
+    progress = progress_of(pod)
+    return world.spec.warmup.on_failure is OnWarmupFailure.HOLD and progress is not None and progress.failed > 0

@@ -1,0 +1,107 @@
+"""The way out: what a pod waits for before its controller may delete it."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from lossless.api.resource import OnDrainTimeout
+from lossless.core.moment import Moment
+from lossless.core.passage import Stage
+from lossless.core.waits import Check, Wait, bounded, first_wait
+from lossless.core.world import Pod, Presence
+
+ASK_AGAIN: Final = timedelta(seconds=1)
+"""How often a pod is asked for its requests in flight while it drains."""
+KUBELET_SYNC: Final = timedelta(seconds=5)
+"""Half the kubelet's status sync period: how long an overridden Ready condition must have stood to be believed."""
+
+
+def told_everyone(pod: Pod, moment: Moment) -> Wait | None:
+    """Its gate is closed; the sources that must be told have been told by the same step."""
+    if pod.passage.withdrawn_at and not pod.open:
+        return None
+    return Wait(Stage.WITHDRAWN, "Withdrawing", "it is being withdrawn", _start(pod, moment))
+
+
+def gone_from_every_source(pod: Pod, moment: Moment) -> Wait | None:
+    """No traffic source that can be seen still lists it."""
+    present = [sighting for sighting in pod.sightings if sighting.presence is Presence.PRESENT]
+    if not present:
+        return None
+    listed = ", ".join(
+        f"{sighting.source} ({sighting.evidence})" if sighting.evidence else sighting.source for sighting in present
+    )
+    return Wait(Stage.WITHDRAWN, "StillListed", f"still in {listed}", _start(pod, moment), _deadline(pod, moment))
+
+
+def settled(pod: Pod, moment: Moment) -> Wait | None:
+    """Those who may still hold its address have had the time to forget it."""
+    settle = moment.world.spec.drain.settle
+    since = pod.passage.gone_at or moment.now
+    until = max(since, moment.world.followers_caught_up_at or since) + settle
+    if not pod.gated and pod.ready_since:
+        # Its Ready condition is the kubelet's, which may have listed it again for an instant: count from the last time.
+        until = max(until, pod.ready_since + min(settle, KUBELET_SYNC))
+    if moment.now >= until:
+        return None
+    return Wait(
+        Stage.DRAINING, "Settling", f"gone from every traffic source; settle until {until:%H:%M:%S} UTC", since, until
+    )
+
+
+def not_held(pod: Pod, moment: Moment) -> Wait | None:
+    """Nobody else keeps the door out shut."""
+    held = next((hold for hold in pod.holds if hold.closes_out), None)
+    if held is None:
+        return None
+    since = pod.passage.gone_at or moment.now
+    return Wait(
+        Stage.DRAINING,
+        "HeldByOther",
+        f"{held.who} keeps the door out shut: {held.reason}",
+        since,
+        _deadline(pod, moment),
+    )
+
+
+def nothing_in_flight(pod: Pod, moment: Moment) -> Wait | None:
+    """It says that it works on no request any more; only if it was named where to ask."""
+    if moment.world.spec.drain.in_flight is None or pod.phase != "Running":
+        return None
+    count = pod.in_flight
+    if count is not None and count.requests is not None and count.requests <= 0:
+        return None
+    message = count.evidence if count and count.evidence else "its requests in flight are not known yet"
+    return Wait(Stage.DRAINING, "InFlight", message, pod.passage.gone_at or moment.now, moment.now + ASK_AGAIN)
+
+
+WAY_OUT: Final[tuple[Check, ...]] = (told_everyone, gone_from_every_source, settled, not_held, nothing_in_flight)
+
+
+def wait_on_the_way_out(pod: Pod, moment: Moment) -> Wait | None:
+    """What a withdrawn pod waits for before it is drained; None: it is.
+
+    ``drain.timeout`` bounds every wait from its withdrawal. Past it, onTimeout: Release lets it go, Hold keeps it and
+    the wait is overdue.
+    """
+    wait = first_wait(WAY_OUT, pod, moment)
+    if wait is None or wait.reason == "Withdrawing":
+        return wait
+    if not timed_out(pod, moment):
+        return bounded(wait, _deadline(pod, moment))
+    if moment.world.spec.drain.on_timeout is OnDrainTimeout.RELEASE:
+        return None
+    until = wait.until if wait.until and wait.until > moment.now else None
+    return Wait(wait.stage, wait.reason, f"{wait.message}; longer than drain.timeout", wait.since, until, overdue=True)
+
+
+def timed_out(pod: Pod, moment: Moment) -> bool:
+    """Its way out has taken as long as it may."""
+    return moment.now >= _deadline(pod, moment)
+
+
+def _start(pod: Pod, moment: Moment) -> datetime:
+    return pod.passage.withdrawn_at or moment.now
+
+
+def _deadline(pod: Pod, moment: Moment) -> datetime:
+    return _start(pod, moment) + moment.world.spec.drain.timeout

@@ -1,0 +1,189 @@
+"""What is known at one moment: frozen, gathered at the edges, handed to the core."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from lossless.api.resource import LosslessRolloutSpec, LosslessRolloutStatus
+from lossless.core.passage import Hold, Passage, Stage
+
+
+class Presence(StrEnum):
+    """Whether a traffic source sends requests to a pod."""
+
+    PRESENT = "Present"
+    ABSENT = "Absent"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What one traffic source was seen to hold of one pod."""
+
+    source: str
+    presence: Presence
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WarmupProgress:
+    """How far the warm-up requests to one pod have come."""
+
+    epoch: str
+    """The pod's ``epoch`` that it was for: of an earlier one it says nothing."""
+    sent: int
+    total: int
+    failed: int = 0
+    done: bool = False
+    p95_seconds: float | None = None
+    last_failure: str = ""
+
+    @property
+    def succeeded(self) -> bool:
+        return self.done and self.failed == 0
+
+    def __str__(self) -> str:
+        parts = [f"{self.sent} of {self.total} warm-up requests"]
+        if self.p95_seconds is not None:
+            parts.append(f"p95 {self.p95_seconds * 1000:.0f} ms")
+        if self.failed:
+            parts.append(f"{self.failed} failed ({self.last_failure})")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class InFlightCount:
+    """What a pod says of the requests that it is working on; None: it could not be asked."""
+
+    requests: float | None
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """One pod of the workload, as far as its doors are concerned."""
+
+    uid: str
+    name: str
+    group: str
+    """The uid of the ReplicaSet (or other controller) that owns it."""
+    revision: str
+    created_at: datetime
+    ip: str = ""
+    node: str = ""
+    cordoned: bool = False
+    """Its node takes no new pods: it is about to be drained."""
+    phase: str = "Pending"
+    deleting_since: datetime | None = None
+    unschedulable_since: datetime | None = None
+    managed: bool = True
+    """It carries our label, so the door out knows it."""
+    gated: bool = True
+    """It was created with our readiness gate. Only then can the door in be closed for good."""
+    gate_open: bool = False
+    containers_ready: bool = False
+    containers_ready_since: datetime | None = None
+    ready: bool = False
+    ready_since: datetime | None = None
+    """When the Ready condition last changed, either way."""
+    restarts: int = 0
+    deletion_cost: int = 0
+    passage: Passage = field(default_factory=Passage)
+    holds: tuple[Hold, ...] = ()
+    sightings: tuple[Sighting, ...] = ()
+    warmup: WarmupProgress | None = None
+    in_flight: InFlightCount | None = None
+    resource_version: str = ""
+
+    @property
+    def live(self) -> bool:
+        """It counts as one of its controller's replicas."""
+        return self.deleting_since is None and self.phase not in ("Succeeded", "Failed")
+
+    @property
+    def drained(self) -> bool:
+        return self.passage.drained_at is not None
+
+    @property
+    def seen_somewhere(self) -> bool:
+        return any(sighting.presence is Presence.PRESENT for sighting in self.sightings)
+
+    @property
+    def open(self) -> bool:
+        """Nothing of ours keeps traffic from it: its gate is open; or, with no gate of ours, it is ready."""
+        return self.gate_open if self.gated else self.ready
+
+    @property
+    def able(self) -> bool:
+        """It can serve, whether or not kubelet and callers know of it yet: let in, and not on its way out."""
+        return self.live and self.open and (self.ready or self.containers_ready) and not self.passage.stage.is_out
+
+    @property
+    def serving(self) -> bool:
+        """Callers can and do reach it: able to, ready, and not missing from any source that could list it."""
+        return self.able and self.ready and not any(sighting.presence is Presence.ABSENT for sighting in self.sightings)
+
+    @property
+    def epoch(self) -> str:
+        """Changes whenever its containers start over: warm-up of an earlier epoch is worth nothing."""
+        since = self.containers_ready_since
+        return f"{self.restarts}/{since.isoformat() if since else ''}"
+
+    @property
+    def stage(self) -> Stage:
+        return self.passage.stage
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One ReplicaSet of the workload."""
+
+    uid: str
+    name: str
+    revision: str
+    keep: int | None = None
+    """Its hold label, as it is now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The target, in terms that fit every kind of workload."""
+
+    kind: str
+    name: str
+    uid: str
+    wanted: int
+    current_revision: str
+    max_surge: int = 1
+    max_unavailable: int = 0
+    recreate: bool = False
+    """The strategy deletes everything first: capacity falls to nothing by the user's own rule."""
+    paused: bool = False
+    settled_generation: bool = True
+    """Its controller has seen the latest spec. Until then nobody can tell which revision is current."""
+    groups: tuple[Group, ...] = ()
+    create_failed_since: datetime | None = None
+    """Since when its controller cannot create pods (quota, admission): ReplicaFailure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why the target can't be taken care of."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything that a decision about one LosslessRollout rests on."""
+
+    spec: LosslessRolloutSpec
+    status: LosslessRolloutStatus = field(default_factory=LosslessRolloutStatus)
+    generation: int = 1
+    workload: Workload | None = None
+    problem: Problem | None = None
+    pods: tuple[Pod, ...] = ()
+    followers_caught_up_at: datetime | None = None
+    """When those who follow the API server (every kube-proxy, every gateway) know again what it knows, after it was out
+    of reach. Before that, nothing that it says is evidence of what they do. None: there was no such time."""

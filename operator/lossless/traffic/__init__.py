@@ -1,0 +1,1 @@
+"""What sends requests to pods: one file per traffic source, one small protocol (``source``) for all of them."""

@@ -1,0 +1,1 @@
+"""What the operator decides. Read `given` first: the words in which the other tests are written."""

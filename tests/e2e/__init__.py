@@ -1,0 +1,1 @@
+"""The main job, end to end: real control plane, real kube-proxy, real gateway, real load."""

@@ -1,0 +1,72 @@
+"""One box with the operator installed, and a namespace for each test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localcluster.box import Box
+from tests.e2e.operators import NAMESPACE, Operator, wait_for_leader
+from tests.e2e.workloads import Web
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def box(request: pytest.FixtureRequest) -> Iterator[Box]:
+    """Two process nodes, Traefik, and all that `manifests/install` brings but for the operator's own pods."""
+    with Box(nodes=2, gateway=True, name=f"e2e-{os.getpid()}", keep_logs=False) as box:
+        # Without replicas from the start: a pod that is told to end right after it was made may not hear of it.
+        manifests = box.kubectl("kustomize", str(ROOT / "manifests" / "install"))
+        assert "replicas: 2" in manifests
+        box.kubectl("apply", "--server-side", "-f", "-", input=manifests.replace("replicas: 2", "replicas: 0"))
+        box.kubectl("wait", "--for=condition=Established", "crd/losslessrollouts.lossless.dev", "--timeout=20s")
+        yield box
+        box.keep_logs = request.session.testsfailed > 0
+
+
+@pytest.fixture(scope="session")
+def _operators(box: Box) -> Iterator[Callable[[str], Operator]]:
+    kubeconfig = box.kubeconfig_for(f"system:serviceaccount:{NAMESPACE}:lossless-operator", inside=True)
+    started: dict[str, Operator] = {}
+
+    def operator(identity: str) -> Operator:
+        if identity not in started:
+            started[identity] = Operator(box, identity, kubeconfig)
+        return started[identity]
+
+    yield operator
+    for one in started.values():
+        one.kill()
+
+
+@pytest.fixture
+def operator(box: Box, _operators: Callable[[str], Operator]) -> Operator:
+    """An operator that leads. Runs on from test to test, unless one has killed it."""
+    one = _operators("one")
+    if not one.running:
+        one.start()
+    wait_for_leader(box)
+    return one
+
+
+@pytest.fixture
+def another_operator(_operators: Callable[[str], Operator]) -> Iterator[Operator]:
+    """A second replica, standing by."""
+    one = _operators("two").start()
+    yield one
+    one.kill()
+
+
+@pytest.fixture
+def web(box: Box, make_namespace: Callable[[], str]) -> Callable[..., Web]:
+    """Makes a Web in a namespace of its own."""
+
+    def make(**changes: Any) -> Web:
+        return Web(box, make_namespace(), **changes)
+
+    return make

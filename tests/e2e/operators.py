@@ -1,0 +1,64 @@
+"""The operator as a test runs it: a process in the box with the rights of its service account and no others."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from localcluster.box import Box
+
+NAMESPACE = "lossless-system"
+LEASE = "lossless-operator"
+
+
+class Operator:
+    """One replica of the operator. Started, killed and started again at will."""
+
+    def __init__(self, box: Box, identity: str, kubeconfig: Path) -> None:
+        self.identity = identity
+        self._box = box
+        self._argv = [str(Path(sys.executable).parent / "lossless-operator"), "--kubeconfig", str(kubeconfig)]
+        self._argv += ["--identity", identity, "--lease-namespace", NAMESPACE, "--http-port", "0"]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Operator:
+        assert self._process is None or self._process.poll() is not None, "it runs already"
+        self._process = self._box.popen(self._argv, log=f"operator-{self.identity}")
+        return self
+
+    def kill(self) -> None:
+        """SIGKILL: it has no chance to tidy up, and its Lease is not released."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def stop(self) -> None:
+        """SIGTERM, as a kubelet would."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(20)
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def log(self) -> str:
+        return (self._box.logs / f"operator-{self.identity}.log").read_text(errors="replace")
+
+
+def leader(box: Box) -> str:
+    """The identity in the Lease; empty when nobody holds it."""
+    lease = box.get("lease", LEASE, NAMESPACE)
+    return str(lease["spec"].get("holderIdentity") or "")
+
+
+def wait_for_leader(box: Box, timeout: float = 30) -> str:
+    return box.wait_until(lambda: leader(box), timeout, "an operator leads")
+
+
+def sleep_until(moment: float) -> None:
+    """For storms, whose steps come at fixed moments."""
+    time.sleep(max(0.0, moment - time.time()))

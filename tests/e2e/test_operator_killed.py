@@ -1,0 +1,102 @@
+"""The operator is killed, its API server goes away, its calls fail: nothing is lost, skipped or begun again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+import pytest
+
+from localcluster.box import Box
+from localcluster.load import Plan, running
+from tests.e2e.operators import Operator, leader
+from tests.e2e.workloads import Web
+
+STAGES = ["Starting", "Warming", "Admitted", "Withdrawn", "Draining", "Drained"]
+SETTLE = 4.0
+
+
+def kill_at(stage: str, web: Web, operator: Operator, old: set[str]) -> None:
+    """SIGKILL as soon as a pod is seen in this stage; a new pod if it is one of the way in, else an old one."""
+    coming = stage in ("Starting", "Warming", "Admitted")
+
+    def seen() -> bool:
+        return any(
+            (pod["metadata"]["uid"] not in old) == coming
+            and pod["metadata"].get("annotations", {}).get("lossless.dev/stage", "Starting") == stage
+            for pod in web.pods()
+        )
+
+    web.box.wait_until(seen, 60, f"a pod is {stage}", every=0.01)
+    operator.kill()
+
+
+def test_killed_at_each_stage_of_a_passage(web: Callable[..., Web], operator: Operator, box: Box) -> None:
+    app = web(replicas=2, strategy={"maxSurge": "100%", "maxUnavailable": 0}).deploy()
+    warm = {"requests": [{"port": "http", "path": "/slow?s=0.1", "count": 20, "concurrency": 1}]}
+    app.protect(warmup=warm, drain={"settle": f"{SETTLE:g}s"}).wait_until_cared_for()
+    histories: dict[str, dict[str, str]] = {}
+    with running(box, Plan(rate=100, callers=app.callers()), namespace=app.namespace) as run:
+        for number, stage in enumerate(STAGES):
+            old = {pod["metadata"]["uid"] for pod in app.pods()}
+            app.release(f"killed-{number}")
+            kill_at(stage, app, operator, old)
+            operator.start()
+            box.wait_until(lambda: _released(app, histories), 120, f"released, after a kill at {stage}")
+        outcome = run.finish()
+    assert not outcome.lost, outcome.explain()
+    drained_pods = {
+        name: marks
+        for name, marks in histories.items()
+        if "lossless.dev/drained-at" in marks and "lossless.dev/admitted-at" in marks
+    }
+    assert drained_pods
+    for name, marks in drained_pods.items():
+        gone, drained = (_time(marks[f"lossless.dev/{mark}"]) for mark in ("gone-at", "drained-at"))
+        assert (drained - gone).total_seconds() >= SETTLE, f"{name} was drained before it had settled"
+
+
+def _released(app: Web, histories: dict[str, dict[str, str]]) -> bool:
+    """Whether the release is over; remembers the last annotations of every pod meanwhile."""
+    for pod in app.pods():
+        histories[pod["metadata"]["name"]] = pod["metadata"].get("annotations", {})
+    return app.quiet()
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+@pytest.mark.parametrize("moment", [2.0, 6.0])
+def test_the_api_server_restarts_in_mid_release(
+    web: Callable[..., Web], operator: Operator, box: Box, moment: float
+) -> None:
+    """For the first half minute an API server may not know our CRD, and then it asks none of our policies: what saves
+    the requests then is the preStop sleep that the pods have from before."""
+    app = web().gated()
+    with running(box, Plan(rate=100, callers=app.callers()), namespace=app.namespace) as run:
+        app.release("2")
+        time.sleep(moment)
+        box.process("kube-apiserver").restart()
+        app.wait_until_rolled_out()
+        outcome = run.finish()
+    assert not outcome.lost, outcome.explain()
+
+
+def test_a_standby_takes_over_from_a_killed_leader_in_mid_release(
+    web: Callable[..., Web],
+    operator: Operator,
+    box: Box,
+    another_operator: Operator,
+) -> None:
+    app = web().deploy().protect().wait_until_cared_for()
+    with running(box, Plan(rate=100, callers=app.callers()), namespace=app.namespace) as run:
+        app.release("2")
+        time.sleep(2)
+        operator.kill()
+        box.wait_until(lambda: leader(box) == another_operator.identity, 15, "the standby leads within 15 s")
+        app.wait_until_rolled_out()
+        outcome = run.finish()
+    assert not outcome.lost, outcome.explain()
+    another_operator.stop()

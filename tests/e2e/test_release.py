@@ -1,0 +1,93 @@
+"""One release under load: what a plain Deployment loses, and what is not lost behind the doors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from localcluster.box import Box
+from localcluster.load import Caller, Fresh, Outcome, Plan, running
+from tests.e2e.operators import Operator
+from tests.e2e.workloads import Web
+
+RATE = 150
+COLD = ["--cold-requests", "20", "--cold-ms", "800"]
+WARM_UP = {"requests": [{"port": "http", "path": "/", "count": 25, "concurrency": 5}], "maxParallel": "100%"}
+
+
+def released_under_load(web: Web, *callers: Caller, least: int = 0, rate: float = RATE) -> Outcome:
+    """Load, a release in the middle of it, and the load's outcome; on until at least so many requests were sent."""
+    with running(web.box, Plan(rate=rate, callers=callers), namespace=web.namespace) as run:
+        begun = time.time()
+        time.sleep(3)
+        run.mark("release")
+        web.release("2")
+        web.wait_until_rolled_out()
+        run.mark("released")
+        time.sleep(max(2.0, begun + least / rate + 1 - time.time()))
+        return run.finish()
+
+
+def test_a_plain_deployment_loses_requests(web: Callable[..., Web]) -> None:
+    """The negative control: without it, a zero below would prove nothing."""
+    plain = web().deploy()
+    outcome = released_under_load(plain, *plain.callers())
+    assert outcome.lost, "the harness proves nothing if a plain Deployment loses nothing"
+
+
+def test_a_pre_stop_sleep_loses_the_callers_with_old_lists(web: Callable[..., Web]) -> None:
+    """The negative control for callers with old lists: today's best practice is no cure for them."""
+    best_practice = web(pre_stop_sleep=5).deploy()
+    outcome = released_under_load(best_practice, *best_practice.stale_callers())
+    assert outcome.lost
+
+
+def test_a_release_loses_nothing_whoever_calls(web: Callable[..., Web], operator: Operator) -> None:
+    """At least 5,000 requests: fresh and kept-alive, through the ClusterIP and Traefik, and with lists 15 s old."""
+    app = web().deploy().protect(drain={"settle": "16s"}).wait_until_cared_for()
+    callers = *app.callers(), *app.gateway_callers(), *app.stale_callers()
+    outcome = released_under_load(app, *callers, least=5_000)
+    assert outcome.sent >= 5_000
+    assert not outcome.lost, outcome.explain()
+
+
+def test_a_cold_app_answers_nobody_slowly(web: Callable[..., Web], operator: Operator) -> None:
+    """Its first 20 requests take 800 ms; they are all the operator's own."""
+    app = web(app=COLD).gated(warmup=WARM_UP)
+    outcome = released_under_load(app, *app.callers(), rate=100)
+    assert not outcome.lost, outcome.explain()
+    assert not outcome.slow(700), outcome.summary()
+
+
+def test_through_a_gateway_even_an_app_that_dies_at_once_loses_nothing(
+    web: Callable[..., Web], operator: Operator
+) -> None:
+    """The gateway owns the connections, so it can let go of a pod before the pod dies."""
+    rude = web(app=["--on-term", "die"]).deploy().protect().wait_until_cared_for()
+    outcome = released_under_load(rude, *rude.gateway_callers())
+    assert not outcome.lost, outcome.explain()
+
+
+def test_the_first_release_after_adoption_loses_nothing_either(
+    web: Callable[..., Web], operator: Operator, box: Box
+) -> None:
+    """The pods of a Deployment that was running before have no gate; they are withdrawn all the same."""
+    adopted = web(app=["--on-term", "die"]).deploy()
+    before = {pod["metadata"]["uid"] for pod in adopted.pods()}
+    adopted.protect().wait_until_cared_for()
+    assert {pod["metadata"]["uid"] for pod in adopted.pods()} == before, "adoption replaces no pod"
+    assert any(finding["reason"] == "UngatedPods" for finding in adopted.lossless()["status"]["findings"])
+    outcome = released_under_load(adopted, *adopted.callers()[:1])
+    assert not outcome.lost, outcome.explain()
+
+
+def test_requests_longer_than_the_settle_time_end_before_their_pod_goes(
+    web: Callable[..., Web], operator: Operator
+) -> None:
+    """In-flight requests are waited for, though the app dies at once on SIGTERM and settle is short."""
+    slow = web(app=["--on-term", "die"]).deploy()
+    slow.protect(
+        drain={"settle": "2s", "inFlight": {"port": "http", "metric": "http_requests_in_flight"}}
+    ).wait_until_cared_for()
+    outcome = released_under_load(slow, Fresh(f"{slow.url}slow?s=8"), rate=10)
+    assert not outcome.lost, outcome.explain()

@@ -1,0 +1,72 @@
+"""Kubernetes 1.34 serves no MutatingAdmissionPolicy: the door out holds, and the way in is the user's to add."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from localcluster.box import Box
+from tests.policies.bench import CONTROLLER_MANAGER_FLAGS, GATE, Bench, gates, make_node, replica
+from tests.policies.conftest import ROOT
+
+VERSION = "1.34.4"
+ROLLOUT = {
+    "apiVersion": "lossless.dev/v1alpha1",
+    "kind": "LosslessRollout",
+    "metadata": {"name": "web"},
+    "spec": {"targetRef": {"name": "web"}},
+}
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[Box]:
+    with Box(nodes=0, version=VERSION, controller_manager_flags=CONTROLLER_MANAGER_FLAGS) as box:
+        make_node(box)
+        box.kubectl("apply", "--server-side", "-k", str(ROOT / "manifests" / "install-before-1.36"))
+        box.kubectl("scale", "deployment/lossless-operator", "-n", "lossless-system", "--replicas=0")
+        box.kubectl("wait", "--for=condition=Established", "crd/losslessrollouts.lossless.dev", "--timeout=30s")
+        yield box
+
+
+@pytest.fixture
+def held(bench: Bench) -> list[str]:
+    """Three admitted pods, labelled by the operator, of which one is wanted. The gate is from the pod template."""
+    bench.box.api.request("POST", f"/apis/lossless.dev/v1alpha1/namespaces/{bench.ns}/losslessrollouts", ROLLOUT)
+    pods = bench.deployment(replicas=3, readinessGates=[GATE])
+    for name in pods:
+        bench.patch_status("pods", name, {"metadata": {"labels": {"lossless.dev/rollout": "web"}}})
+    bench.run(*pods)
+    bench.admit(*pods)
+    bench.until(lambda: bench.refusal(pods[0]), "the door is shut")
+    bench.scale(1)
+    bench.until(lambda: bench.events("FailedDelete"), "the controller has tried")
+    return pods
+
+
+def test_nothing_is_put_on_pods(bench: Bench) -> None:
+    bench.box.api.request("POST", f"/apis/lossless.dev/v1alpha1/namespaces/{bench.ns}/losslessrollouts", ROLLOUT)
+    assert gates(bench.created(replica())) == []
+    assert gates(bench.created(replica(readinessGates=[GATE]))) == [GATE["conditionType"]]
+
+
+def test_the_door_out_holds_and_opens(bench: Bench, held: list[str]) -> None:
+    assert bench.names() == held
+    bench.drain(held[1])
+    bench.until_pods(2)
+    bench.drain(held[0])
+    assert bench.until_pods(1) == [held[2]]
+
+
+def test_with_the_rollout_deleted_held_pods_go(bench: Bench, held: list[str]) -> None:
+    bench.kubectl("delete", "lr", "web")
+    bench.until_pods(1, timeout=60)
+
+
+def test_one_patch_of_the_status_carries_everything(bench: Bench) -> None:
+    pod = bench.running()
+    conditions = [{"type": GATE["conditionType"], "status": "True"}]
+    body = {"metadata": {"annotations": {"lossless.dev/stage": "Ready"}}, "status": {"conditions": conditions}}
+    patched = bench.patch_status("pods", pod, body)
+    assert patched["metadata"]["annotations"]["lossless.dev/stage"] == "Ready"
+    assert GATE["conditionType"] in {item["type"] for item in patched["status"]["conditions"]}

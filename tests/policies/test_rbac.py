@@ -1,0 +1,142 @@
+"""What the operator may do, asked of a real API server: all it needs and nothing beyond."""
+
+from __future__ import annotations
+
+import pytest
+
+from localcluster.box import Box
+from tests.policies.bench import Bench
+from tests.policies.conftest import ROOT
+
+SYSTEM = "lossless-system"
+OPERATOR = f"system:serviceaccount:{SYSTEM}:lossless-operator"
+
+NEEDS = """
+get,list,watch losslessrollouts.lossless.dev
+patch losslessrollouts.lossless.dev/status
+get,list,watch deployments.apps
+get,list,watch replicasets.apps
+patch replicasets.apps/status
+get,list,watch pods
+patch pods/status
+create,get pods/exec
+get,list,watch services
+get,list,watch endpointslices.discovery.k8s.io
+create events.events.k8s.io
+"""
+NEEDS_OF_THE_CLUSTER = """
+get,list,watch nodes
+list,watch customresourcedefinitions.apiextensions.k8s.io
+"""
+NEVER = """
+create,delete,update,patch pods
+update,patch,delete deployments.apps
+update,patch,delete replicasets.apps
+update,patch deployments.apps/scale
+create,update,patch,delete losslessrollouts.lossless.dev
+get,list,watch secrets
+get,list,watch configmaps
+get,list,watch namespaces
+create,update,patch,delete services
+create pods/eviction
+delete,update nodes
+update,patch,delete mutatingadmissionpolicies.admissionregistration.k8s.io
+update,patch,delete validatingadmissionpolicies.admissionregistration.k8s.io
+create,bind,escalate clusterroles.rbac.authorization.k8s.io
+impersonate serviceaccounts
+create serviceaccounts/token
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(box: Box) -> Box:
+    """The cluster-wide install. Its pods are nobody's business here."""
+    box.kubectl("apply", "--server-side", "-k", str(ROOT / "manifests" / "install"))
+    box.kubectl("scale", "deployment/lossless-operator", "-n", SYSTEM, "--replicas=0")
+    return box
+
+
+def pairs(table: str) -> list[tuple[str, str]]:
+    return [(verb, line.split()[1]) for line in table.strip().splitlines() for verb in line.split()[0].split(",")]
+
+
+def may(box: Box, user: str, verb: str, resource: str, ns: str, name: str | None = None) -> bool:
+    kind, _, subresource = resource.partition("/")
+    plural, _, group = kind.partition(".")
+    attributes = {"verb": verb, "group": group, "resource": plural, "subresource": subresource, "namespace": ns}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {
+            "user": user,
+            "groups": ["system:serviceaccounts", "system:authenticated"],
+            "resourceAttributes": {**attributes, "name": name or ""},
+        },
+    }
+    answer = box.api.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
+    return bool(answer["status"]["allowed"])
+
+
+def test_it_may_do_what_it_needs_in_every_namespace(installed: Box) -> None:
+    missing = [
+        (verb, what)
+        for verb, what in pairs(NEEDS) + pairs(NEEDS_OF_THE_CLUSTER)
+        if not may(installed, OPERATOR, verb, what, "default" if (verb, what) in pairs(NEEDS) else "")
+    ]
+    assert not missing
+
+
+def test_it_may_not_write_any_spec_nor_read_secrets_nor_rule(installed: Box) -> None:
+    allowed = [(verb, what) for verb, what in pairs(NEVER) if may(installed, OPERATOR, verb, what, "default")]
+    assert not allowed
+
+
+def test_it_has_one_lease_in_its_own_namespace(installed: Box) -> None:
+    lease = "leases.coordination.k8s.io"
+    assert may(installed, OPERATOR, "create", lease, SYSTEM)
+    for verb in ("get", "update"):
+        assert may(installed, OPERATOR, verb, lease, SYSTEM, "lossless-operator")
+        assert not may(installed, OPERATOR, verb, lease, SYSTEM, "another")
+        assert not may(installed, OPERATOR, verb, lease, "kube-system", "lossless-operator")
+    assert not may(installed, OPERATOR, "create", lease, "default")
+
+
+def test_the_namespaced_operator_has_no_right_outside_its_namespace(installed: Box, bench: Bench) -> None:
+    text = installed.kubectl("kustomize", str(ROOT / "manifests" / "namespaced"))
+    installed.kubectl(
+        "apply", "--server-side", "-f", "-", input=text.replace("namespace: default", f"namespace: {bench.ns}")
+    )
+    bench.scale(0, "lossless-operator")
+    operator = f"system:serviceaccount:{bench.ns}:lossless-operator"
+    assert not [(verb, what) for verb, what in pairs(NEEDS) if not may(installed, operator, verb, what, bench.ns)]
+    assert not [(verb, what) for verb, what in pairs(NEVER) if may(installed, operator, verb, what, bench.ns)]
+    assert may(installed, operator, "update", "leases.coordination.k8s.io", bench.ns, "lossless-operator")
+    for ns in ("default", ""):
+        everything = pairs(NEEDS) + pairs(NEEDS_OF_THE_CLUSTER) + pairs(NEVER)
+        assert not [(verb, what) for verb, what in everything if may(installed, operator, verb, what, ns)]
+
+
+@pytest.mark.parametrize(
+    ("role", "reads", "writes"), [("view", True, False), ("edit", True, True), ("admin", True, True)]
+)
+def test_users_of_a_namespace_have_its_rollouts_as_they_have_its_workloads(
+    bench: Bench, role: str, reads: bool, writes: bool
+) -> None:
+    user = f"{role}-of-{bench.ns}"
+    bench.kubectl("create", "rolebinding", user, f"--clusterrole={role}", f"--user={user}")
+    rollouts = "losslessrollouts.lossless.dev"
+    bench.until(lambda: may(bench.box, user, "get", rollouts, bench.ns) == reads, "the roles are aggregated")
+    bench.until(lambda: may(bench.box, user, "create", rollouts, bench.ns) == writes, "the roles are aggregated")
+    assert not may(bench.box, user, "get", rollouts, "default")
+    assert not may(bench.box, user, "patch", f"{rollouts}/status", bench.ns), "the status is the operator's"
+
+
+def test_who_may_break_the_glass_can_open_a_gate_by_hand(bench: Bench) -> None:
+    user = f"on-call-of-{bench.ns}"
+    bench.kubectl("create", "rolebinding", user, "--clusterrole=lossless-break-glass", f"--user={user}")
+    bench.rollout()
+    (pod,) = bench.deployment()
+    opened = '{"status": {"conditions": [{"type": "lossless.dev/admitted", "status": "True"}]}}'
+    bench.kubectl("patch", "pod", pod, "--subresource=status", "-p", opened, "--as", user)
+    assert not may(bench.box, user, "patch", "pods", bench.ns)
+    assert not may(bench.box, user, "patch", "pods/status", "default")
