@@ -6,25 +6,12 @@ what only the cluster can tell (is there such a Deployment?) becomes a condition
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field
 
+from lossless.api.model import Model, rules
 from lossless.api.quantities import Duration, IntOrPercent, Port
-
-
-class Model(BaseModel):
-    """Frozen, camelCase on the wire, and deaf to fields of a newer version."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
-    )
-
-
-def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
-    """CEL rules for the schema of a model or field: (rule, message) pairs."""
-    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
 
 
 class Mode(StrEnum):

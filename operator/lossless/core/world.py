@@ -14,6 +14,9 @@ class Presence(StrEnum):
     PRESENT = "Present"
     ABSENT = "Absent"
     UNKNOWN = "Unknown"
+    """It can't be seen by any means; only time helps."""
+    UNANSWERED = "Unanswered"
+    """It could be seen, but does not answer now: nobody knows until it does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,177 @@
+"""How registries are spoken to over HTTP: bounded in time and size, and only where anybody in the cluster could go.
+
+An address comes from whoever may write a LosslessRollout. What the operator's own place in the network would add to
+that person's reach is refused: its loopback, its node's link-local services (cloud metadata). The answer's text is for
+the registry file alone and is never passed on.
+"""
+
+import ipaddress
+import json
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import DefaultResolver
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+
+from lossless.pods import body
+from lossless.traffic.registries.errors import Nonsense, Refused, RegistryError, Unreachable
+
+MAX_BODY: Final = 8 * 1024 * 1024
+ATTEMPTS: Final = 2
+"""Within one call. Whoever calls comes again by itself; this only spares a condition for one broken connection."""
+
+
+class Forbidden(OSError):
+    """An address that the operator does not go to for anybody."""
+
+
+def is_allowed(address: str) -> bool:
+    """Whether the operator goes there: not to itself, not to its node's own services, not to many at once."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    return not (ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_unspecified)
+
+
+class GuardedResolver(AbstractResolver):
+    """Names are looked up once, and the address that was checked is the one that is asked."""
+
+    def __init__(self) -> None:
+        self._resolver = DefaultResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await self._resolver.resolve(host, port, family)
+        allowed = [one for one in found if is_allowed(one["host"])]
+        if found and not allowed:
+            raise Forbidden(f"{host} is an address of the operator's own host: it does not go there")
+        return allowed
+
+    async def close(self) -> None:
+        await self._resolver.close()
+
+
+def session(tls: ssl.SSLContext | None = None) -> aiohttp.ClientSession:
+    """A session for registries. No cookies, no redirects followed, no proxy from the environment."""
+    connector = aiohttp.TCPConnector(resolver=GuardedResolver(), ssl=tls if tls else True, limit_per_host=8)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer, whatever its status."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    def json(self) -> Any:
+        """Raises Nonsense when it is none."""
+        try:
+            return json.loads(self.body)
+        except ValueError as error:
+            raise Nonsense(f"an answer ({self.status}) that is not JSON") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Requests to one registry."""
+
+    http: aiohttp.ClientSession
+    timeout: float
+    """Seconds for one request."""
+    server_name: str = ""
+    """The name that its certificate must have, where it is not the host's."""
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        data: Mapping[str, str] | bytes | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        auth: aiohttp.BasicAuth | None = None,
+        timeout: float | None = None,
+    ) -> Answer:
+        """One request, made again once if the connection broke.
+
+        Raises:
+            Unreachable: no answer in time, or a fault of the server's own (5xx).
+            Refused: we do not go there.
+            Nonsense: an answer that is too long.
+        """
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=wait_exponential_jitter(initial=0.05, max=0.2),
+            retry=retry_if_exception_type(_Broken),
+            reraise=True,
+        )
+        total = aiohttp.ClientTimeout(total=self.timeout if timeout is None else timeout)
+        host = _host_of(url)
+        async for attempt in retrying:
+            with attempt:
+                try:
+                    _check(host)
+                    async with self.http.request(
+                        method,
+                        url,
+                        params=params,
+                        data=data,
+                        json=json,
+                        headers=headers,
+                        auth=auth,
+                        timeout=total,
+                        allow_redirects=False,
+                        server_hostname=self.server_name or None,
+                    ) as response:
+                        content = await body.read(response, MAX_BODY)
+                        if content is None:
+                            raise Nonsense(f"{host} answered more than {MAX_BODY // 2**20} MiB")
+                        answer = Answer(response.status, content, response.headers)
+                except RegistryError:
+                    raise
+                except TimeoutError as error:
+                    raise Unreachable(f"{host} gave no answer within {total.total:g} s") from error
+                except Forbidden as error:
+                    raise Refused(str(error)) from error
+                except aiohttp.ClientConnectorError as error:
+                    if isinstance(error.os_error, Forbidden):
+                        raise Refused(str(error.os_error)) from error
+                    raise _Broken(f"no connection to {host}: {error.os_error.strerror or 'refused'}") from error
+                except (aiohttp.ClientError, OSError) as error:
+                    raise _Broken(f"the connection to {host} broke ({type(error).__name__})") from error
+                except ValueError as error:
+                    raise Refused(f"{host} makes no address") from error
+        if answer.status >= 500:
+            raise Unreachable(f"{host} answered {answer.status}")
+        return answer
+
+
+class _Broken(Unreachable):
+    """It may be worth one more attempt at once."""
+
+
+def _host_of(url: str) -> str:
+    return url.partition("://")[2].partition("/")[0]
+
+
+def _check(host: str) -> None:
+    """An address that is no name is not looked up, so it is checked here."""
+    bare = host[1:].partition("]")[0] if host.startswith("[") else host.rpartition(":")[0] or host
+    try:
+        allowed = is_allowed(bare)
+    except ValueError:
+        return
+    if not allowed:
+        raise Forbidden(f"{bare} is an address of the operator's own host: it does not go there")
