@@ -101,7 +101,8 @@ class DubboVia(StrEnum):
 
 
 class Dubbo(Model):
-    """A Dubbo application registered in ZooKeeper. Old pods are disabled by a configurator rule, new ones ramped by one."""
+    """A Dubbo application registered in ZooKeeper. Old pods are disabled by a configurator rule, and new ones
+    ramped by one."""
 
     zookeeper: Annotated[
         list[Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9.:\[\]_-]+$")]],
@@ -171,7 +172,8 @@ class Http(Model):
     restore: Hook | None = None
     """Put the pod back, as it was."""
     gone: Hook | None = None
-    """Succeeds once the pod is out for its consumers. Without it, nothing can be seen, and settle alone is waited for."""
+    """Succeeds once the pod is out for its consumers. Without it, nothing can be seen, and settle alone is
+    waited for."""
     place: Place = Place.NETWORK
     """Network: the operator asks. Pod: the request is made inside the pod (by exec, with its curl or wget), for what
     listens on loopback only."""
