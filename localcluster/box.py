@@ -83,7 +83,7 @@ class Box:
 
         Args:
             nodes: how many process nodes, `node-1` and so on.
-            gateway: whether to run Traefik with the Gateway API, see `gateway_address`.
+            gateway: whether to run Traefik, with the Gateway API and its own CRDs; see `gateway_address`.
             version: of Kubernetes, such as "1.36.3"; see `localcluster.binaries`.
             name: unique among the running boxes of this user; made up when not given.
             directory: for its files; `build/localcluster/<name>` under the working directory when not given.
@@ -156,7 +156,7 @@ class Box:
             raise
 
     def _start(self) -> None:
-        crds = gateway.crds(self._say) if self.has_gateway else None
+        crds = gateway.crd_directories(self._say) if self.has_gateway else ()
         shutil.rmtree(self.directory, ignore_errors=True)
         self.pod_log_dir.mkdir(parents=True)
         (self.directory / "bin").mkdir()
@@ -177,7 +177,7 @@ class Box:
             process.start for process in self._processes.values() if not process.running and process.name != TRAEFIK
         ]
         steps.append(self._wait_for_default_service_account)
-        if crds is not None:
+        if crds:
             steps.append(lambda: self._start_gateway(crds))
         with ThreadPoolExecutor(len(steps)) as pool:
             for step in [pool.submit(step) for step in steps]:
@@ -504,11 +504,10 @@ class Box:
                 KUBECONFIG=str(self._component_kubeconfig(gateway.USER)),
             )
 
-    def _start_gateway(self, crds: Path) -> None:
+    def _start_gateway(self, crds: Sequence[Path]) -> None:
         """Traefik must not start before the CRDs are served: it would wait for a minute before it looks again."""
-        self.kubectl("create", "-f", str(crds))
-        kinds = ("gatewayclasses", "gateways", "httproutes", "tlsroutes")
-        names = [f"crd/{kind}.gateway.networking.k8s.io" for kind in kinds]
+        self.kubectl("create", *(f"--filename={directory}" for directory in crds))
+        names = [f"crd/{name}" for name in gateway.AWAITED]
         self.kubectl("wait", "--for=condition=Established", "--timeout=30s", *names)
         self.apply(gateway.manifests())
         self.process(TRAEFIK).start()

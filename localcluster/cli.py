@@ -102,7 +102,8 @@ def build(options: argparse.Namespace) -> int:
         print(f"{name}\t{path}")
     print(f"etcd\t{binaries.etcd()}")
     print(f"traefik\t{binaries.traefik()}")
-    print(f"gateway-api\t{gateway.crds(say)}")
+    for directory in gateway.crd_directories(say):
+        print(f"{directory.name}\t{directory}")
     return 0
 
 

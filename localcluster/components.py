@@ -137,8 +137,12 @@ def traefik(binary: Path) -> list[str]:
         f"--entrypoints.web.address={HOST_IP}:{GATEWAY_PORT}",
         f"--entrypoints.traefik.address={HOST_IP}:{GATEWAY_ADMIN_PORT}",
         "--ping=true",
+        # Without a password, but on an address that only this box has: it tells what Traefik routes, see traefik.py.
         "--api=true",
         "--api.insecure=true",
+        "--api.dashboard=false",
+        # IngressRoute and TraefikService, in the form of CRDs.
+        "--providers.kubernetescrd=true",
         "--providers.kubernetesgateway=true",
         f"--providers.kubernetesgateway.statusaddress.ip={HOST_IP}",
     ]

@@ -1,42 +1,37 @@
-"""What makes Traefik the gateway of a box: the Gateway API's CRDs, its rights, a GatewayClass and a Gateway."""
+"""What makes Traefik the gateway of a box: the CRDs it reads, its rights, a GatewayClass and a Gateway."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
-from localcluster import cache, gobuild
+from localcluster import crds
 from localcluster.cache import Say
 from localcluster.components import GATEWAY_PORT
 
-MODULE = "sigs.k8s.io/gateway-api"
-VERSION = "v1.6.3"
-"""Of the CRDs. Traefik 3.7 waits for TLSRoute, which the standard channel has since 1.5, and answers 404 until then."""
+AWAITED = (
+    *(f"{kind}.gateway.networking.k8s.io" for kind in ("gatewayclasses", "gateways", "httproutes", "tlsroutes")),
+    *(f"{kind}.traefik.io" for kind in ("ingressroutes", "traefikservices", "middlewares")),
+)
+"""The CRDs that must be served before Traefik starts."""
 USER = "traefik"
 CLASS = NAME = NAMESPACE = "gateway"
 
 
-def crds(say: Say) -> Path:
-    """The directory with the CRDs of the standard channel: in the cache, else taken from the published Go module.
+def crd_directories(say: Say) -> tuple[Path, ...]:
+    """The CRDs of the Gateway API and of Traefik itself (IngressRoute, TraefikService …).
 
     Raises:
         BinariesError: they are not to be had.
     """
-    target = cache.root() / f"gateway-api-{VERSION}"
-    if not target.exists():
-        with cache.locked(target.name, say), cache.draft(target) as draft:
-            if not target.exists():
-                say(f"Fetching {MODULE} {VERSION}")
-                source = gobuild.module_directory("gateway-api", MODULE, say) / "config" / "crd" / "standard"
-                shutil.copytree(source, draft / "crds", copy_function=shutil.copyfile)
-                (draft / "crds").chmod(0o755)  # Go's module cache is read-only, and so would be the copy
-                (draft / "crds").rename(target)
-    return target
+    return crds.fetch(crds.GATEWAY_API, say), crds.fetch(crds.TRAEFIK, say)
 
 
 def manifests() -> list[dict[str, Any]]:
-    """Rights for Traefik's user, a GatewayClass, and a Gateway for HTTPRoutes of every namespace."""
+    """Rights for Traefik's user, a GatewayClass, and a Gateway for routes of every namespace.
+
+    The rights are those that Traefik's documentation asks for, for both of its providers.
+    """
     api = "gateway.networking.k8s.io"
     rbac = "rbac.authorization.k8s.io"
     return [
@@ -57,6 +52,12 @@ def manifests() -> list[dict[str, Any]]:
                     "verbs": ["get", "list", "watch"],
                 },
                 {"apiGroups": [api], "resources": ["*"], "verbs": ["get", "list", "watch"]},
+                {"apiGroups": ["traefik.io"], "resources": ["*"], "verbs": ["get", "list", "watch"]},
+                {
+                    "apiGroups": ["networking.k8s.io"],
+                    "resources": ["ingresses", "ingressclasses"],
+                    "verbs": ["get", "list", "watch"],
+                },
                 {
                     "apiGroups": [api],
                     "resources": [
