@@ -46,3 +46,18 @@ def draft(target: Path) -> Iterator[Path]:
         shutil.rmtree(left_over, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=prefix, dir=target.parent) as path:
         yield Path(path)
+
+
+def prepared(target: Path, say: Say, prepare: Callable[[Path], None]) -> Path:
+    """The directory `target` of the cache; if it is not there, `prepare` fills a draft of it first.
+
+    Raises:
+        BinariesError: whatever `prepare` raises; nothing of it stays.
+    """
+    if not target.exists():
+        with locked(target.name, say), draft(target) as drafted:
+            if not target.exists():  # another may have got it
+                prepare(drafted)
+                drafted.chmod(0o755)
+                drafted.rename(target)
+    return target

@@ -14,6 +14,7 @@ from localcluster import binaries, gateway, preflight, registry
 from localcluster.box import Box, inside_environment
 from localcluster.errors import LocalClusterError
 from localcluster.namespace import enter_argv
+from localcluster.servers import available
 
 DEFAULT_NAME = "box"
 ENDS_WITHIN = 20.0
@@ -104,6 +105,9 @@ def build(options: argparse.Namespace) -> int:
     print(f"traefik\t{binaries.traefik()}")
     for directory in gateway.crd_directories(say):
         print(f"{directory.name}\t{directory}")
+    if options.servers:
+        for name, get in available.BINARIES.items():
+            print(f"{name}\t{get(say)}")
     return 0
 
 
@@ -144,7 +148,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD")
     add_name(command("down", down, "end a box"))
     command("list", list_, "print the running boxes")
-    add_version(command("build", build, "get or build everything a box needs"))
+    sub = command("build", build, "get or build everything a box needs")
+    add_version(sub)
+    sub.add_argument("--servers", action="store_true", help="also the servers that a box can run beside its cluster")
     return whole
 
 

