@@ -5,7 +5,7 @@ connection dies before the first byte of the answer; exactly the losses looked f
 """
 
 from localcluster.load.outcome import Outcome
-from localcluster.load.plan import CachedAddresses, Caller, Fresh, KeptAlive, Plan, PlanError
+from localcluster.load.plan import CachedAddresses, Caller, Fresh, KeptAlive, Keyed, Plan, PlanError
 from localcluster.load.reconcile import Reconciliation
 from localcluster.load.result import Cause, HarnessBroken, Result
 from localcluster.load.running import LoadRun, running
@@ -17,6 +17,7 @@ __all__ = [
     "Fresh",
     "HarnessBroken",
     "KeptAlive",
+    "Keyed",
     "LoadRun",
     "Outcome",
     "Plan",

@@ -7,11 +7,12 @@ or not. A kind of caller is a choice of each.
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 from localcluster.load.connection import Connection, Failed
-from localcluster.load.plan import CachedAddresses, Caller, KeptAlive, endpoint_of
+from localcluster.load.plan import CachedAddresses, Caller, KeptAlive, Keyed, endpoint_of
 from localcluster.load.result import Cause
 
 Address = tuple[str, int]
@@ -94,6 +95,10 @@ class WorkingCaller:
     path: str
     keep_alive: bool
     clients: tuple[Client, ...]
+    header: str = ""
+    """The header that says whose request it is."""
+    keys: Iterator[str] | None = None
+    """Whose turn it is, for ever; none for callers without keys."""
 
 
 def set_to_work(caller: Caller) -> WorkingCaller:
@@ -103,6 +108,10 @@ def set_to_work(caller: Caller) -> WorkingCaller:
         clients = tuple(Client((), keep) for _ in range(caller.clients))
         return WorkingCaller(caller.name, None, caller.path, caller.keep_alive, clients)
     where = endpoint_of(caller.url)
-    keep = caller.connections if isinstance(caller, KeptAlive) else 0
+    keep = caller.connections if isinstance(caller, KeptAlive | Keyed) else 0
     host = caller.host or (where.address if where.port == 80 else f"{where.address}:{where.port}")
-    return WorkingCaller(caller.name, host, where.path, keep > 0, (Client([(where.address, where.port)], keep),))
+    clients = (Client([(where.address, where.port)], keep),)
+    if isinstance(caller, Keyed):
+        keys = cycle([f"key-{number}" for number in range(caller.keys)])
+        return WorkingCaller(caller.name, host, where.path, keep > 0, clients, caller.header, keys)
+    return WorkingCaller(caller.name, host, where.path, keep > 0, clients)

@@ -38,11 +38,16 @@ class Request:
     host: str
     path: str
     keep_alive: bool
+    header: str = ""
+    key: str | None = None
+    """Sent as `header`: whose request it is."""
 
     def event(self) -> h11.Request:
         headers = [("Host", self.host), ("User-Agent", "localcluster-load")]
         if self.id:
             headers.append(("X-Request-Id", self.id))
+        if self.key is not None:
+            headers.append((self.header, self.key))
         if not self.keep_alive:
             headers.append(("Connection", "close"))
         return h11.Request(method="GET", target=self.path, headers=headers)

@@ -94,7 +94,8 @@ class OpenLoop:
     def _send(self, due: float) -> None:
         caller = self._callers[next(self._turns)]
         client = caller.clients[self._sent % len(caller.clients)]
-        task = asyncio.ensure_future(self._ask(f"{self._run_id}-{self._sent}", due, caller, client))
+        key = next(caller.keys) if caller.keys else None
+        task = asyncio.ensure_future(self._ask(f"{self._run_id}-{self._sent}", due, caller, client, key))
         self._sent += 1
         self._in_flight.add(task)
         task.add_done_callback(self._done)
@@ -104,7 +105,7 @@ class OpenLoop:
         if not task.cancelled() and (error := task.exception()):
             self._broken = self._broken or error
 
-    async def _ask(self, request_id: str, due: float, caller: WorkingCaller, client: Client) -> None:
+    async def _ask(self, request_id: str, due: float, caller: WorkingCaller, client: Client, key: str | None) -> None:
         """One request, from due to its result."""
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -122,7 +123,8 @@ class OpenLoop:
                     connection = await Connection.open(address)
                     client.connections.opened(connection)
                 host = caller.host or f"{address[0]}:{address[1]}"
-                answer = await connection.ask(Request(request_id, host, caller.path, caller.keep_alive))
+                request = Request(request_id, host, caller.path, caller.keep_alive, caller.header, key)
+                answer = await connection.ask(request)
                 status = answer.status
                 if status >= 400:
                     cause = Cause.STATUS if answer.pod else Cause.GATEWAY_STATUS
@@ -146,6 +148,7 @@ class OpenLoop:
                 address=f"{address[0]}:{address[1]}" if address else None,
                 reused=reused,
                 detail=detail,
+                key=key,
             )
         )
 

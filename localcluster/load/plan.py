@@ -46,6 +46,24 @@ class KeptAlive:
 
 
 @dataclass(frozen=True, slots=True)
+class Keyed:
+    """Many users, by turns, through a gateway that sends each to a pod of its own: each has a key in a header.
+
+    Which pod answered whom is in the results, see affinity.py.
+    """
+
+    url: str
+    keys: int = 50
+    """So many users, `key-0` and so on."""
+    header: str = "x-user"
+    share: float = 1.0
+    host: str | None = None
+    connections: int = 8
+    """As `KeptAlive`; shared by all users, as by those behind one proxy. 0 opens a new one for each request."""
+    name: str = "keyed"
+
+
+@dataclass(frozen=True, slots=True)
 class CachedAddresses:
     """Balances by itself over a headless Service's ready addresses, round robin, with a list up to `every` seconds old.
 
@@ -69,11 +87,12 @@ class CachedAddresses:
     name: str = "cached-addresses"
 
 
-Caller = Fresh | KeptAlive | CachedAddresses
+Caller = Fresh | KeptAlive | Keyed | CachedAddresses
 
-KINDS: Mapping[str, type[Fresh] | type[KeptAlive] | type[CachedAddresses]] = {
+KINDS: Mapping[str, type[Fresh] | type[KeptAlive] | type[Keyed] | type[CachedAddresses]] = {
     "fresh": Fresh,
     "kept-alive": KeptAlive,
+    "keyed": Keyed,
     "cached-addresses": CachedAddresses,
 }
 
@@ -113,6 +132,8 @@ class Plan:
                 raise PlanError(f"the share of {caller.name} must be above 0, not {caller.share}")
             if not isinstance(caller, CachedAddresses):
                 endpoint_of(caller.url)
+            if isinstance(caller, Keyed) and caller.keys < 1:
+                raise PlanError(f"{caller.name} needs at least one key, not {caller.keys}")
 
     def to_json(self) -> str:
         callers = [{"kind": kind_of(caller), **asdict(caller)} for caller in self.callers]

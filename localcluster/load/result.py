@@ -62,6 +62,8 @@ class Result:
     reused: bool = False
     """Whether the connection had already carried a request."""
     detail: str = ""
+    key: str | None = None
+    """Whose request it was, of a caller with keys."""
 
     @property
     def latency_ms(self) -> float:
@@ -91,6 +93,8 @@ class Result:
         }
         if self.detail:
             data["detail"] = self.detail
+        if self.key is not None:
+            data["key"] = self.key
         return json.dumps(data)
 
     @classmethod

@@ -42,6 +42,7 @@ results = st.builds(
     pod=st.none() | st.just("web-1"),
     reused=st.booleans(),
     detail=st.text(),
+    key=st.none() | st.just("key-17"),
 )
 
 
