@@ -15,3 +15,8 @@ class Refused(RegistryError):
 
 class Nonsense(RegistryError):
     """It answered what its documentation does not know."""
+
+
+class Changed(RegistryError):
+    """It holds something else than when it was looked at: look again, keep what that says, then the same may
+    succeed."""

@@ -28,6 +28,10 @@ class Instance:
     containers: tuple[str, ...] = ()
     original: str = ""
     """What this registry's `look` said of it before we first changed anything; kept on the pod itself."""
+    told: bool = False
+    """`withdraw` has succeeded and nothing has been put back since; kept on the pod itself. False again when one of its
+    containers has started anew: what an application was told, it has forgotten. Only what cannot be looked at needs
+    it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class Registration:
     original: str = ""
     """What has to be put back if we change it, in this registry's own words (JSON, without secrets). The first
     non-empty one seen is kept on the pod and given back as `Instance.original`."""
+    replaces: bool = False
+    """`original` is to be kept in place of the one that is: it is a newer one of the owner's own."""
 
 
 class Registry(Protocol):
