@@ -6,6 +6,9 @@ reconciles; the answer names its pod in `X-Pod`.
 
 Paths: `/` (any other too), `/slow?s=20`, `/stream?s=5&chunks=10`, `/burn?ms=50`, `/crash`, `/healthz`, `/metrics`,
 `/inflight`, `/unready?s=10`.
+
+With `--register` it registers itself with service registries, and says so in lines of the form
+`{"registry": …, "did": …}`.
 """
 
 from __future__ import annotations
@@ -16,9 +19,13 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TYPE_CHECKING
 
 from .web import Request, Response, Server  # relative: bin/sample-app runs it without the package above
+
+if TYPE_CHECKING:
+    from .registration.keeper import Keeper
 
 _QUIET = frozenset({"/healthz", "/metrics", "/inflight"})
 
@@ -59,7 +66,44 @@ def options(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--start-delay", type=float, default=float(env("START_DELAY", "0")), help="seconds before it listens"
     )
+    _add_registration(parser, env)
     return parser.parse_args(argv)
+
+
+def _add_registration(parser: argparse.ArgumentParser, env: Callable[[str, str], str]) -> None:
+    """What concerns service registries."""
+    parser.add_argument(
+        "--register",
+        action="append",
+        default=env("REGISTER", "").split(),
+        metavar="KIND=URL",
+        help="register with consul, nacos, eureka or etcd; options follow a `?`, see apps/registration; repeatable",
+    )
+    parser.add_argument("--service", default=env("SERVICE", "sample"), help="the name to register as (SERVICE)")
+    parser.add_argument(
+        "--register-at",
+        choices=("start", "listening"),
+        default=env("REGISTER_AT", "listening"),
+        help="register at once, before it listens, or as frameworks do (REGISTER_AT)",
+    )
+    parser.add_argument(
+        "--register-delay", type=float, default=float(env("REGISTER_DELAY", "0")), help="seconds more before that"
+    )
+    parser.add_argument(
+        "--register-disabled",
+        action="store_true",
+        default=env("REGISTER_DISABLED", "") == "1",
+        help="not to be asked until somebody says so (REGISTER_DISABLED=1)",
+    )
+    parser.add_argument(
+        "--register-weight", type=float, default=float(env("REGISTER_WEIGHT", "1")), help="(REGISTER_WEIGHT)"
+    )
+    parser.add_argument(
+        "--deregister",
+        choices=("first", "last", "never"),
+        default=env("DEREGISTER", "first"),
+        help="SIGTERM: before the work is finished, after it, or not at all (DEREGISTER)",
+    )
 
 
 class App:
@@ -153,6 +197,45 @@ def _burn(seconds: float) -> None:
         pass
 
 
+class Registrations:
+    """The app's registrations, none of them without `--register`."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._delay: float = args.register_delay
+        self._keepers: list[Keeper] = []
+        self._begun: asyncio.TimerHandle | None = None
+        if not args.register:
+            return
+        from .registration import flags, registration  # costs a start as much as all the rest
+
+        instance = registration.Instance(
+            service=args.service,
+            ip=args.host,
+            port=args.port,
+            name=os.environ.get("POD_NAME") or os.environ.get("HOSTNAME", ""),
+            version=args.version,
+            weight=args.register_weight,
+            disabled=args.register_disabled,
+        )
+        try:
+            self._keepers = flags.keepers(args.register, instance, os.environ.get("NODE_NAME", ""))
+        except registration.UnknownOption as error:
+            raise SystemExit(f"sample-app: {error}") from error
+
+    def begin(self) -> None:
+        self._begun = asyncio.get_running_loop().call_later(self._delay, self._start)
+
+    def _start(self) -> None:
+        for keeper in self._keepers:
+            keeper.start()
+
+    async def leave(self) -> None:
+        if self._begun is not None:
+            self._begun.cancel()
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*(loop.run_in_executor(None, keeper.leave) for keeper in self._keepers))
+
+
 async def serve(args: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     terminated = asyncio.Event()
@@ -163,6 +246,9 @@ async def serve(args: argparse.Namespace) -> None:
     else:
         signal.signal(signal.SIGTERM, lambda *_: None)
     app = App(args)
+    registrations = Registrations(args)
+    if args.register_at == "start":
+        registrations.begin()
     if args.start_delay and args.on_term == "drain":
         waiter = asyncio.create_task(terminated.wait())
         await asyncio.wait([waiter], timeout=args.start_delay)
@@ -170,8 +256,14 @@ async def serve(args: argparse.Namespace) -> None:
         await asyncio.sleep(args.start_delay)
     if not terminated.is_set():
         await app.server.listen(args.host, args.port)
+        if args.register_at == "listening":
+            registrations.begin()
     await terminated.wait()
+    if args.deregister == "first":
+        await registrations.leave()
     await app.server.drain(args.linger)
+    if args.deregister == "last":
+        await registrations.leave()
 
 
 def main() -> None:
