@@ -402,6 +402,16 @@ class Box:
             raise BoxError("the box has no gateway: make it with Box(gateway=True)")
         return f"{HOST_IP}:{components.GATEWAY_PORT}"
 
+    @property
+    def gateway_api(self) -> str:
+        """The URL, outside the box, of Traefik's own API: what it routes, see servers/traefik.py.
+
+        Inside the box the same is at http://10.0.0.1:8080. There is no password: only the box has that address.
+        """
+        if not self.has_gateway:
+            raise BoxError("the box has no gateway: make it with Box(gateway=True)")
+        return f"http://127.0.0.1:{self._ports[TRAEFIK]}"
+
     # How it is put together.
 
     @staticmethod
