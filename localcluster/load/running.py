@@ -41,11 +41,20 @@ class LoadBox(Protocol):
     def popen(self, argv: Sequence[str], *, log: str | None = None) -> subprocess.Popen[bytes]: ...
 
 
+class LoadPlan(Protocol):
+    """What a running load needs of its plan."""
+
+    @property
+    def duration(self) -> float | None: ...
+    @property
+    def timeout(self) -> float: ...
+
+
 class LoadRun:
     """A load that runs in a box."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], plan: Plan, out: Path, pod_logs: Path | None, namespace: str
+        self, process: subprocess.Popen[bytes], plan: LoadPlan, out: Path, pod_logs: Path | None, namespace: str
     ) -> None:
         self._process = process
         self._plan = plan
@@ -125,13 +134,14 @@ def running(
     process = box.popen(argv, log=out.stem)
     run = LoadRun(process, plan, out, box.pod_log_dir if reconciled else None, namespace)
     try:
-        _wait_until_flowing(process, out, START_SECONDS + plan.ready_within)
+        wait_until_flowing(process, out, START_SECONDS + plan.ready_within)
         yield run
     finally:
         run.kill()
 
 
-def _wait_until_flowing(process: subprocess.Popen[bytes], out: Path, within: float) -> None:
+def wait_until_flowing(process: subprocess.Popen[bytes], out: Path, within: float) -> None:
+    """Return when the first requests have a result. Raises HarnessBroken after `within` seconds, or if it ended."""
     deadline = time.monotonic() + within
     while True:
         if out.exists():
