@@ -5,7 +5,8 @@ connection dies before the first byte of the answer; exactly the losses looked f
 """
 
 from localcluster.load.outcome import Outcome
-from localcluster.load.plan import CachedAddresses, Caller, Fresh, KeptAlive, Keyed, Plan, PlanError
+from localcluster.load.plan import CachedAddresses, Caller, FollowedAddresses, Fresh, KeptAlive, Keyed, Plan, PlanError
+from localcluster.load.rates import rates, shares
 from localcluster.load.reconcile import Reconciliation
 from localcluster.load.result import Cause, HarnessBroken, Result
 from localcluster.load.running import LoadRun, running
@@ -14,6 +15,7 @@ __all__ = [
     "CachedAddresses",
     "Caller",
     "Cause",
+    "FollowedAddresses",
     "Fresh",
     "HarnessBroken",
     "KeptAlive",
@@ -24,5 +26,7 @@ __all__ = [
     "PlanError",
     "Reconciliation",
     "Result",
+    "rates",
     "running",
+    "shares",
 ]

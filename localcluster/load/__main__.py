@@ -22,8 +22,9 @@ from pathlib import Path
 
 from localcluster.load.addresses import from_cluster
 from localcluster.load.answering import wait_until_answering
+from localcluster.load.following import following
 from localcluster.load.generator import run
-from localcluster.load.plan import CachedAddresses, Plan, PlanError
+from localcluster.load.plan import CachedAddresses, FollowedAddresses, Plan, PlanError
 from localcluster.load.result import Result
 from localcluster.reader import ApiReader
 
@@ -54,11 +55,16 @@ async def carry_out(plan: Plan, out: Path, kubeconfig: Path | None) -> None:
                 if kubeconfig is None:
                     raise PlanError("a caller with cached addresses needs --kubeconfig (or KUBECONFIG)")
                 read = from_cluster(await stack.enter_async_context(ApiReader.connect(kubeconfig)))
-            if plan.ready_within and not await wait_until_answering(plan, read):
+            followers = {
+                caller.name: [await stack.enter_async_context(following(caller, stop)) for _ in range(caller.clients)]
+                for caller in plan.callers
+                if isinstance(caller, FollowedAddresses)
+            }
+            if plan.ready_within and not await wait_until_answering(plan, read, followers):
                 log.warning("not every target answers after %g s; begins all the same", plan.ready_within)
             gc.collect()
             gc.freeze()  # what is here stays: a collection in mid-run has little to look at, so it stalls nothing
-            ending = await run(plan, sink, stop, run_id=run_id, read_addresses=read)
+            ending = await run(plan, sink, stop, run_id=run_id, read_addresses=read, followers=followers)
         flusher.cancel()
         file.write(json.dumps({"end": asdict(ending)}) + "\n")
     print(

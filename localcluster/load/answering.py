@@ -7,11 +7,13 @@ take up to a second to hear of it. Requests lost to that say nothing about what 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 
 from localcluster.load.addresses import ReadAddresses
 from localcluster.load.callers import set_to_work
 from localcluster.load.connection import Connection, Failed, Request
-from localcluster.load.plan import CachedAddresses, Caller, Plan
+from localcluster.load.following import Follower
+from localcluster.load.plan import CachedAddresses, Caller, FollowedAddresses, Plan
 from localcluster.reader import ReadError
 
 EVERY_SECONDS = 0.1
@@ -19,7 +21,11 @@ ENOUGH = 3
 """So many answers in a row: while a data plane is being changed, one alone may be luck."""
 
 
-async def wait_until_answering(plan: Plan, read_addresses: ReadAddresses | None = None) -> bool:
+async def wait_until_answering(
+    plan: Plan,
+    read_addresses: ReadAddresses | None = None,
+    followers: Mapping[str, Sequence[Follower]] | None = None,
+) -> bool:
     """Ask each caller's target until it answers well, at most `plan.ready_within` seconds in all; whether it did.
 
     These requests have no id and are no part of the load.
@@ -29,7 +35,7 @@ async def wait_until_answering(plan: Plan, read_addresses: ReadAddresses | None 
             for caller in plan.callers:
                 answers = 0
                 while answers < ENOUGH:
-                    answers = answers + 1 if await _answers(caller, read_addresses) else 0
+                    answers = answers + 1 if await _answers(caller, read_addresses, followers or {}) else 0
                     if answers < ENOUGH:
                         await asyncio.sleep(EVERY_SECONDS)
     except TimeoutError:
@@ -37,7 +43,11 @@ async def wait_until_answering(plan: Plan, read_addresses: ReadAddresses | None 
     return True
 
 
-async def _answers(caller: Caller, read_addresses: ReadAddresses | None) -> bool:
+async def _answers(
+    caller: Caller, read_addresses: ReadAddresses | None, followers: Mapping[str, Sequence[Follower]]
+) -> bool:
+    if isinstance(caller, FollowedAddresses):
+        return all(follower.weights for follower in followers[caller.name])
     if isinstance(caller, CachedAddresses):
         try:
             return read_addresses is not None and bool(await read_addresses(caller))

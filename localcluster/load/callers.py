@@ -7,12 +7,14 @@ or not. A kind of caller is a choice of each.
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from typing import Protocol
 
 from localcluster.load.connection import Connection, Failed
-from localcluster.load.plan import CachedAddresses, Caller, KeptAlive, Keyed, endpoint_of
+from localcluster.load.picking import Shares
+from localcluster.load.plan import CachedAddresses, Caller, FollowedAddresses, KeptAlive, Keyed, endpoint_of
 from localcluster.load.result import Cause
 
 Address = tuple[str, int]
@@ -85,6 +87,38 @@ class Client:
         return self._addresses[self._asked % len(self._addresses)]
 
 
+class Holds(Protocol):
+    """Somebody who holds a list of weighted addresses."""
+
+    @property
+    def weights(self) -> Mapping[Address, float]: ...
+
+
+class FollowingClient(Client):
+    """A client that asks the addresses somebody holds at that moment, in proportion to their weights."""
+
+    def __init__(self, keep: int) -> None:
+        super().__init__((), keep)
+        self._shares: Shares[Address] = Shares()
+        self._held: Holds | None = None
+        self._known: Mapping[Address, float] = {}
+
+    def follow(self, held: Holds) -> None:
+        self._held = held
+
+    def choose(self) -> Address:
+        """The next address. Raises Failed while the list is empty."""
+        weights = self._held.weights if self._held is not None else {}
+        if weights is not self._known:
+            self._known = weights
+            self._shares.learn(weights)
+            self.connections.close_idle(but=tuple(weights))
+        chosen = self._shares.next()
+        if chosen is None:
+            raise Failed(Cause.NO_ADDRESS)
+        return chosen
+
+
 @dataclass(frozen=True, slots=True)
 class WorkingCaller:
     """A planned caller, ready to ask: its clients have its requests in turn."""
@@ -102,7 +136,11 @@ class WorkingCaller:
 
 
 def set_to_work(caller: Caller) -> WorkingCaller:
-    """A caller as planned. One with cached addresses knows none yet: see addresses.py."""
+    """A caller as planned. One with addresses that change knows none yet: see addresses.py and following.py."""
+    if isinstance(caller, FollowedAddresses):
+        keep = 1 if caller.keep_alive else 0
+        followers = tuple(FollowingClient(keep) for _ in range(caller.clients))
+        return WorkingCaller(caller.name, None, caller.path, caller.keep_alive, followers)
     if isinstance(caller, CachedAddresses):
         keep = 1 if caller.keep_alive else 0
         clients = tuple(Client((), keep) for _ in range(caller.clients))

@@ -5,27 +5,41 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from itertools import chain
 
 from localcluster.load.addresses import ReadAddresses, keep_reading
-from localcluster.load.callers import Client, WorkingCaller, set_to_work
+from localcluster.load.callers import Client, FollowingClient, WorkingCaller, set_to_work
 from localcluster.load.connection import Connection, Failed, Request
-from localcluster.load.plan import CachedAddresses, Plan, turns
+from localcluster.load.following import Follower
+from localcluster.load.plan import CachedAddresses, FollowedAddresses, Plan, turns
 from localcluster.load.result import Cause, Ending, HarnessBroken, Result
 
 Sink = Callable[[Result], None]
 
 
 async def run(
-    plan: Plan, sink: Sink, stop: asyncio.Event, *, run_id: str, read_addresses: ReadAddresses | None = None
+    plan: Plan,
+    sink: Sink,
+    stop: asyncio.Event,
+    *,
+    run_id: str,
+    read_addresses: ReadAddresses | None = None,
+    followers: Mapping[str, Sequence[Follower]] | None = None,
 ) -> Ending:
     """Carry out the plan until its duration is over or `stop` is set; each result goes to `sink` as it is known.
 
     What is in flight then is let end, which takes at most the plan's timeout.
 
-    `read_addresses` reads a headless Service's ready addresses and is needed by callers that cache them.
+    Args:
+        read_addresses: reads a headless Service's ready addresses; needed by callers that cache them.
+        followers: one for each client of each caller with followed addresses, by the caller's name.
+
+    Raises:
+        HarnessBroken: the generator failed, or a follower did.
     """
+    followers = followers or {}
     callers = tuple(set_to_work(caller) for caller in plan.callers)
     async with AsyncExitStack() as stack:
         for planned, caller in zip(plan.callers, callers, strict=True):
@@ -35,11 +49,17 @@ async def run(
                 for number, client in enumerate(caller.clients):
                     phase = planned.every * number / planned.clients
                     await stack.enter_async_context(keep_reading(planned, client, read_addresses, phase))
+            if isinstance(planned, FollowedAddresses):
+                for client, follower in zip(caller.clients, followers[planned.name], strict=True):
+                    assert isinstance(client, FollowingClient)
+                    client.follow(follower)
         loop = OpenLoop(plan, callers, sink, run_id)
         ending = await loop.run(stop)
     for caller in callers:
         for client in caller.clients:
             client.connections.close_idle()
+    for follower in chain.from_iterable(followers.values()):
+        follower.check()
     return ending
 
 

@@ -87,13 +87,35 @@ class CachedAddresses:
     name: str = "cached-addresses"
 
 
-Caller = Fresh | KeptAlive | Keyed | CachedAddresses
+@dataclass(frozen=True, slots=True)
+class FollowedAddresses:
+    """Balances by itself over the list that a registry's own client holds, in proportion to its weights; no retries.
 
-KINDS: Mapping[str, type[Fresh] | type[KeptAlive] | type[Keyed] | type[CachedAddresses]] = {
+    `command` is such a client (see `localcluster.consumers`): it runs beside the load and prints its list whenever that
+    changes. An empty list is believed: those clients then have nobody to ask.
+    """
+
+    command: tuple[str, ...]
+    path: str = "/"
+    clients: int = 1
+    """So many clients, each with a consumer and a list of its own."""
+    keep_alive: bool = False
+    share: float = 1.0
+    name: str = "followed-addresses"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "command", tuple(self.command))  # a list, as JSON has it
+
+
+Caller = Fresh | KeptAlive | Keyed | CachedAddresses | FollowedAddresses
+Kind = type[Fresh] | type[KeptAlive] | type[Keyed] | type[CachedAddresses] | type[FollowedAddresses]
+
+KINDS: Mapping[str, Kind] = {
     "fresh": Fresh,
     "kept-alive": KeptAlive,
     "keyed": Keyed,
     "cached-addresses": CachedAddresses,
+    "followed-addresses": FollowedAddresses,
 }
 
 
@@ -130,7 +152,10 @@ class Plan:
         for caller in self.callers:
             if caller.share <= 0:
                 raise PlanError(f"the share of {caller.name} must be above 0, not {caller.share}")
-            if not isinstance(caller, CachedAddresses):
+            if isinstance(caller, FollowedAddresses):
+                if not caller.command:
+                    raise PlanError(f"{caller.name} needs the command of a consumer")
+            elif not isinstance(caller, CachedAddresses):
                 endpoint_of(caller.url)
             if isinstance(caller, Keyed) and caller.keys < 1:
                 raise PlanError(f"{caller.name} needs at least one key, not {caller.keys}")

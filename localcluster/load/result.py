@@ -36,7 +36,7 @@ class Cause(StrEnum):
     """An error status that no pod signed with X-Pod: made by something in between."""
     GARBLED = "not HTTP"
     NO_ADDRESS = "no address"
-    """The caller's list of addresses was empty from the start."""
+    """The caller's list of addresses was empty."""
     HARNESS = "harness"
     """We could not even ask (out of file descriptors or ports). Makes the whole run worthless, see HarnessBroken."""
 

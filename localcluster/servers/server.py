@@ -25,6 +25,9 @@ class ServerBox(Protocol):
     def popen(
         self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, log: str | None = None
     ) -> subprocess.Popen[bytes]: ...
+    def run(
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, input: str | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]: ...
     def forward(self, address: str) -> str: ...
 
 

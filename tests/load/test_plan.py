@@ -9,13 +9,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localcluster.load.addresses import ready_addresses
-from localcluster.load.plan import CachedAddresses, Fresh, KeptAlive, Keyed, Plan, PlanError, endpoint_of, turns
+from localcluster.load.plan import (
+    CachedAddresses,
+    FollowedAddresses,
+    Fresh,
+    KeptAlive,
+    Keyed,
+    Plan,
+    PlanError,
+    endpoint_of,
+    turns,
+)
 
 EVERY_KIND = (
     Fresh("http://10.96.0.10:8080/a?b=c", share=2, host="web.example"),
     KeptAlive("http://10.96.0.10/", connections=3),
     Keyed("http://10.0.0.1:8000/", keys=7, host="web.example"),
     CachedAddresses("web", "http", every=15, clients=3),
+    FollowedAddresses(("follow", "web"), clients=2, keep_alive=True),
 )
 
 
@@ -35,6 +46,7 @@ def test_a_plan_survives_its_file() -> None:
         ('{"rate": 1, "callers": [{"kind": "fresh", "url": "https://a/"}]}', "need an http:// URL"),
         ('{"rate": 1, "callers": [{"kind": "fresh", "url": "http://a/", "share": 0}]}', "share of fresh"),
         ('{"rate": 1, "callers": [{"kind": "keyed", "url": "http://a/", "keys": 0}]}', "at least one key"),
+        ('{"rate": 1, "callers": [{"kind": "followed-addresses", "command": []}]}', "needs the command of a consumer"),
         (
             '{"rate": 1, "callers": [{"kind": "fresh", "url": "http://a/"}, {"kind": "fresh", "url": "http://b/"}]}',
             "different names",
