@@ -9,14 +9,15 @@ import ipaddress
 import json
 import socket
 import ssl
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import DefaultResolver
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from yarl import URL
 
 from lossless.pods import body
 from lossless.traffic.registries.errors import Nonsense, Refused, RegistryError, Unreachable
@@ -26,39 +27,53 @@ ATTEMPTS: Final = 2
 """Within one call. Whoever calls comes again by itself; this only spares a condition for one broken connection."""
 
 
+METADATA: Final = frozenset(
+    ipaddress.ip_address(address) for address in ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254")
+)
+"""Where clouds answer for a node outside the link-local range: Alibaba Cloud, Azure, Oracle Cloud, AWS over IPv6."""
+
+
 class Forbidden(OSError):
     """An address that the operator does not go to for anybody."""
 
 
 def is_allowed(address: str) -> bool:
-    """Whether the operator goes there: not to itself, not to its node's own services, not to many at once."""
+    """Whether the operator goes there: not to itself, not to its node's own services, not to many at once.
+
+    Raises ValueError when it is no address.
+    """
     ip = ipaddress.ip_address(address.partition("%")[0])
     ip = getattr(ip, "ipv4_mapped", None) or ip
-    return not (ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_unspecified)
+    return not (ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip in METADATA)
+
+
+Allowed = Callable[[str], bool]
+"""Whether an address (as text, never a name) may be gone to."""
 
 
 class GuardedResolver(AbstractResolver):
     """Names are looked up once, and the address that was checked is the one that is asked."""
 
-    def __init__(self) -> None:
-        self._resolver = DefaultResolver()
+    def __init__(self, allowed: Allowed = is_allowed) -> None:
+        self._allowed = allowed
+        self._resolver: AbstractResolver = DefaultResolver()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         found = await self._resolver.resolve(host, port, family)
-        allowed = [one for one in found if is_allowed(one["host"])]
+        allowed = [one for one in found if self._allowed(one["host"])]
         if found and not allowed:
-            raise Forbidden(f"{host} is an address of the operator's own host: it does not go there")
+            raise Forbidden(_forbidden(host))
         return allowed
 
     async def close(self) -> None:
         await self._resolver.close()
 
 
-def session(tls: ssl.SSLContext | None = None) -> aiohttp.ClientSession:
+def session(tls: ssl.SSLContext | None = None, allowed: Allowed = is_allowed) -> aiohttp.ClientSession:
     """A session for registries. No cookies, no redirects followed, no proxy from the environment."""
-    connector = aiohttp.TCPConnector(resolver=GuardedResolver(), ssl=tls if tls else True, limit_per_host=8)
+    connector = aiohttp.TCPConnector(resolver=GuardedResolver(allowed), ssl=tls if tls else True, limit_per_host=8)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
 
 
@@ -67,8 +82,8 @@ class Answer:
     """An answer, whatever its status."""
 
     status: int
-    body: bytes
-    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
 
     @property
     def ok(self) -> bool:
@@ -91,6 +106,12 @@ class Client:
     """Seconds for one request."""
     server_name: str = ""
     """The name that its certificate must have, where it is not the host's."""
+    allowed: Allowed = is_allowed
+    """Which addresses are gone to; the session's resolver must have been given the same."""
+
+    async def close(self) -> None:
+        """Let go of its connections."""
+        await self.http.close()
 
     async def request(
         self,
@@ -101,28 +122,31 @@ class Client:
         data: Mapping[str, str] | bytes | None = None,
         json: Any = None,
         headers: Mapping[str, str] | None = None,
-        auth: aiohttp.BasicAuth | None = None,
         timeout: float | None = None,
+        faults: Container[int] = (),
     ) -> Answer:
         """One request, made again once if the connection broke.
 
+        Args:
+            faults: statuses of 500 and above that are an answer here, and no fault of the server's.
+
         Raises:
             Unreachable: no answer in time, or a fault of the server's own (5xx).
-            Refused: we do not go there.
+            Refused: we do not go there, or its certificate is not to be trusted.
             Nonsense: an answer that is too long.
         """
         retrying = AsyncRetrying(
             stop=stop_after_attempt(ATTEMPTS),
-            wait=wait_exponential_jitter(initial=0.05, max=0.2),
+            wait=wait_exponential_jitter(multiplier=0.05, max=0.2, jitter=0.05),
             retry=retry_if_exception_type(_Broken),
             reraise=True,
         )
         total = aiohttp.ClientTimeout(total=self.timeout if timeout is None else timeout)
-        host = _host_of(url)
+        host = host_of(url)
         async for attempt in retrying:
             with attempt:
                 try:
-                    _check(host)
+                    _check(url, self.allowed)
                     async with self.http.request(
                         method,
                         url,
@@ -130,7 +154,6 @@ class Client:
                         data=data,
                         json=json,
                         headers=headers,
-                        auth=auth,
                         timeout=total,
                         allow_redirects=False,
                         server_hostname=self.server_name or None,
@@ -145,15 +168,17 @@ class Client:
                     raise Unreachable(f"{host} gave no answer within {total.total:g} s") from error
                 except Forbidden as error:
                     raise Refused(str(error)) from error
+                except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
+                    raise Refused(f"{host} shows no certificate that is trusted here ({_why(error)})") from error
                 except aiohttp.ClientConnectorError as error:
                     if isinstance(error.os_error, Forbidden):
                         raise Refused(str(error.os_error)) from error
                     raise _Broken(f"no connection to {host}: {error.os_error.strerror or 'refused'}") from error
+                except ValueError as error:  # aiohttp's InvalidURL too
+                    raise Refused(f"{host} makes no address") from error
                 except (aiohttp.ClientError, OSError) as error:
                     raise _Broken(f"the connection to {host} broke ({type(error).__name__})") from error
-                except ValueError as error:
-                    raise Refused(f"{host} makes no address") from error
-        if answer.status >= 500:
+        if answer.status >= 500 and answer.status not in faults:
             raise Unreachable(f"{host} answered {answer.status}")
         return answer
 
@@ -162,16 +187,31 @@ class _Broken(Unreachable):
     """It may be worth one more attempt at once."""
 
 
-def _host_of(url: str) -> str:
-    return url.partition("://")[2].partition("/")[0]
-
-
-def _check(host: str) -> None:
-    """An address that is no name is not looked up, so it is checked here."""
-    bare = host[1:].partition("]")[0] if host.startswith("[") else host.rpartition(":")[0] or host
+def host_of(url: str) -> str:
+    """Host and port, for people: the rest of an address may hold what is not theirs to read."""
     try:
-        allowed = is_allowed(bare)
+        return URL(url).authority.rpartition("@")[2] or "the address"
     except ValueError:
+        return "the address"
+
+
+def _check(url: str, allowed: Allowed) -> None:
+    """An address that is no name is not looked up, so it is checked here, as aiohttp reads it.
+
+    What consists of digits and dots, but is no address in its usual form (2130706433, 0177.0.0.1, 127.1), would be
+    made one by the system's own rules after this check: it is refused.
+    """
+    host = URL(url).host or ""
+    if ":" not in host and not host.replace(".", "").isdigit():
         return
-    if not allowed:
-        raise Forbidden(f"{bare} is an address of the operator's own host: it does not go there")
+    if not allowed(host):
+        raise Forbidden(_forbidden(host))
+
+
+def _forbidden(host: str) -> str:
+    return f"{host} is an address of the operator's own host or of its cloud: it does not go there"
+
+
+def _why(error: aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError) -> str:
+    cause = error.__cause__ or error.__context__
+    return getattr(cause, "verify_message", "") or "no TLS"

@@ -1,0 +1,381 @@
+"""Nacos: old pods are taken out by the override `enabled=false`, new ones ramped by weight, over HTTP.
+
+An override lives in Nacos' own store (Raft), is laid over whatever the client publishes, and stays through its beats
+and redos (ServiceStorage.parseInstance, InstanceOperatorClientImpl). What follows from that:
+
+- It is kept for 60 s after the instance is gone, and for good if the same address and port registers again within that
+  time: the next pod is then born with it (alibaba/nacos#8853, #12033, #14648). So a withdrawn pod keeps its full
+  weight, and `restore` always writes both, whatever is seen.
+- An update of what is not registered would wait there for the next pod too, so nothing is written before the instance
+  was seen. DELETE is never used: for an instance registered over gRPC it does nothing and answers ok.
+- An update fills what it is not given with defaults, the partial one of Nacos 3 too (InstanceForm.validate): weight and
+  enabled are always both sent. Metadata never is; the partial update leaves what others wrote there, the full one
+  (PUT on v1) would wipe it, so it is only used where PATCH is not allowed.
+
+Three HTTP APIs: v3 (Nacos 3), v2 and v1 (Nacos 2; 1 has v1 only). Nacos 3.0 and 3.1 answer the older ones with 410, 3.2
+with 404.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from lossless.api import traffic
+from lossless.core.world import Presence
+from lossless.traffic.registries.client import Answer, Client, host_of
+from lossless.traffic.registries.errors import Nonsense, Refused, RegistryError, Unreachable
+from lossless.traffic.registries.matching import is_of
+from lossless.traffic.registries.nodes import Heard, ask_each
+from lossless.traffic.registries.registry import Instance, Registration
+
+SETTLE: Final = timedelta(seconds=45)
+"""10 s until a subscriber has been pushed to (after 0.5 s, 5 s for an answer, retried) or has polled (every 10 s), and
+35 s for which Spring Cloud LoadBalancer keeps a list (spring.cloud.loadbalancer.cache.ttl)."""
+MAX_WEIGHT: Final = 10_000.0
+"""NamingRequestUtil.checkWeight."""
+MIN_WEIGHT: Final = 0.0001
+"""A fraction is never rounded below this: at 0, clients leave the instance out."""
+RENEW_AT: Final = 0.8
+"""Of a token's life."""
+PAGE: Final = "100000"
+"""The catalogs of v1 and v2 answer in pages; one of them has room for any service."""
+SERVER_FAULT: Final = 30_000
+"""From here on, a result code is a fault of the server (com.alibaba.nacos.api.model.v2.ErrorCode)."""
+LOGIN_PATHS: Final = ("/v3/auth/user/login", "/v1/auth/login")
+
+
+@dataclass(frozen=True, slots=True)
+class _Api:
+    name: str
+    consumers: str
+    """What a consumer is given: no instance with enabled=false."""
+    catalog: str
+    """Everything that is registered in our cluster (V2: in any)."""
+    update: tuple[str, str]
+
+
+# The partial update of v2 wants metadata, and can't be told the group; wherever v2 is, v1's is too.
+_V3: Final = _Api(
+    "V3", "/v3/client/ns/instance/list", "/v3/admin/ns/instance/list", ("PUT", "/v3/admin/ns/instance/partial")
+)
+_V2: Final = _Api("V2", "/v2/ns/instance/list", "/v2/ns/catalog/instances", ("PATCH", "/v1/ns/instance"))
+_V1: Final = _Api("V1", "/v1/ns/instance/list", "/v1/ns/catalog/instances", ("PATCH", "/v1/ns/instance"))
+_APIS: Final = (_V3, _V2, _V1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Host:
+    """One instance, as a list has it."""
+
+    ip: str
+    port: int
+    cluster: str
+    weight: float
+    enabled: bool
+    ephemeral: bool
+
+    @property
+    def key(self) -> str:
+        return f"{self.ip}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What one node holds of the service."""
+
+    api: _Api
+    handed_out: tuple[_Host, ...]
+    registered: tuple[_Host, ...]
+
+    def of(self, instance: Instance) -> "_View":
+        return replace(
+            self,
+            handed_out=tuple(host for host in self.handed_out if is_of(instance, host.ip, host.port)),
+            registered=tuple(host for host in self.registered if is_of(instance, host.ip, host.port)),
+        )
+
+
+class NacosRegistry:
+    """A service in Nacos. Remembers of a server only what spares a request: its version, and a token."""
+
+    weighs = True
+
+    def __init__(
+        self,
+        spec: traffic.Nacos,
+        client: Client,
+        *,
+        login: tuple[str, str] | None = None,
+        settle: timedelta | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`login` is username and password; `clock`, in seconds, is for the age of tokens only."""
+        self.settle = SETTLE if settle is None else settle
+        self._spec = spec
+        self._client = client
+        self._login = login
+        self._clock = clock
+        self._apis: dict[str, _Api] = {}
+        self._tokens: dict[str, tuple[str, float]] = {}
+
+    async def look(self, instances: Sequence[Instance]) -> Mapping[str, Registration]:
+        heard = (await ask_each(self._spec.servers, self._view)).needed()
+        return {instance.uid: self._registration(instance, heard) for instance in instances}
+
+    async def withdraw(self, instance: Instance) -> None:
+        await self._update(instance, enabled=False, fraction=1)
+
+    async def restore(self, instance: Instance) -> None:
+        await self._update(instance, enabled=True, fraction=1)
+
+    async def weigh(self, instance: Instance, fraction: float) -> None:
+        if fraction <= 0:
+            await self.withdraw(instance)
+        else:
+            await self._update(instance, enabled=True, fraction=min(fraction, 1))
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    def _registration(self, instance: Instance, heard: Heard[_View]) -> Registration:
+        views = [view.of(instance) for view in heard.answers.values()]
+        registered = [host for view in views for host in view.registered]
+        self._check_kind([host for view in views for host in (*view.registered, *view.handed_out)])
+        weights = _weights(instance.original) or {host.key: host.weight for host in registered}
+        fractions = [_fraction(host, weights.get(host.key, host.weight)) for host in registered]
+
+        nodes = heard.asked
+        handing = sum(1 for view in views if view.handed_out)
+        hiding = sum(1 for view in views if any(host.enabled for host in view.registered) and not view.handed_out)
+        knowing = sum(1 for view in views if view.registered)
+        if handing:
+            presence, evidence = Presence.PRESENT, f"handed out by {handing} of {nodes} nodes"
+            if not registered:
+                evidence += f", but not in cluster {self._spec.cluster}"
+        elif heard.gravest:
+            presence, evidence = Presence.UNANSWERED, str(heard.gravest)
+        elif hiding:
+            presence = Presence.UNANSWERED
+            evidence = f"enabled on {hiding} of {nodes} nodes, yet not in the list that they give us"
+        elif knowing:
+            presence, evidence = Presence.ABSENT, f"enabled=false on {knowing} of {nodes} nodes"
+        else:
+            presence, evidence = Presence.ABSENT, f"not registered on any of {nodes} nodes"
+        return Registration(
+            presence,
+            evidence,
+            fraction=min(fractions, default=None),
+            original=instance.original or (json.dumps({"weights": weights}, sort_keys=True) if weights else ""),
+        )
+
+    async def _update(self, instance: Instance, *, enabled: bool, fraction: float) -> None:
+        """Write it through the first node that knows the instance and can write: Raft tells the others.
+
+        An instance that is registered nowhere is let be.
+        """
+        heard = (await ask_each(self._spec.servers, self._view)).needed()
+        failure = heard.gravest
+        weights = _weights(instance.original)
+        for server, whole in heard.answers.items():
+            view = whole.of(instance)
+            self._check_kind([*view.registered, *view.handed_out])
+            if not view.registered:
+                if view.handed_out:
+                    failure = Refused(f"it is registered in another cluster than {self._spec.cluster}")
+                continue
+            try:
+                for host in view.registered:
+                    weight = _weight(weights.get(host.key, host.weight), fraction)
+                    await self._write(server, view.api, host, weight, enabled)
+            except RegistryError as error:
+                failure = error
+                continue
+            return
+        if failure:
+            raise failure
+
+    async def _write(self, server: str, api: _Api, host: _Host, weight: str, enabled: bool) -> None:
+        method, path = api.update
+        params = {
+            **self._service(api is not _V3),
+            "clusterName": self._spec.cluster,
+            "ip": host.ip,
+            "port": str(host.port),
+            "weight": weight,
+            "enabled": "true" if enabled else "false",
+            "ephemeral": "true" if self._spec.ephemeral else "false",
+        }
+        answer = await self._ask(server, method, path, params)
+        if method == "PATCH" and answer.status in (405, 501):
+            answer = await self._ask(server, "PUT", path, params)
+        if answer.status == 404:
+            return  # gone since it was seen
+        _expect(answer, server)
+        if api is _V3:
+            _result(answer, server)
+        elif answer.body.strip() != b"ok":
+            # A filter that failed answers 200 and nothing (AbstractWebAuthFilter).
+            raise Nonsense(f"{host_of(server)} did not confirm the update")
+
+    async def _view(self, server: str) -> _View:
+        """What a node holds, over the newest API that it answers, or the one that was asked for."""
+        wanted = [api for api in _APIS if self._spec.api in ("Auto", api.name)]
+        known = self._apis.get(server)
+        for api in [known, *(api for api in wanted if api is not known)] if known else wanted:
+            view = await self._view_over(server, api)
+            if view:
+                self._apis[server] = api
+                return view
+        self._apis.pop(server, None)
+        what = "none of Nacos' APIs" if self._spec.api == "Auto" else f"not Nacos' API {self._spec.api}"
+        raise Refused(f"{host_of(server)} answers {what} (404 or 410): check its context path and version")
+
+    async def _view_over(self, server: str, api: _Api) -> _View | None:
+        """None: it does not have this API."""
+        # Over every cluster where that is possible: a pod that is registered in another than was said must not be taken
+        # for gone. V3 fills in DEFAULT by itself.
+        ours = {"clusterName": self._spec.cluster}
+        wanted = ours if api is _V3 else {"healthyOnly": "false"}
+        answer = await self._ask(server, "GET", api.consumers, {**self._service(api is _V1), **wanted})
+        handed_out = _hosts(answer, server, api)
+        if handed_out is None:
+            return None
+        wanted = ours if api is _V3 else {**ours, "pageNo": "1", "pageSize": PAGE}
+        answer = await self._ask(server, "GET", api.catalog, {**self._service(api is not _V3), **wanted})
+        if api is _V1 and answer.status == 404:  # no such service, or no such cluster
+            return _View(api, handed_out, ())
+        registered = _hosts(answer, server, api)
+        if registered is None:
+            return None
+        return _View(api, handed_out, tuple(host for host in registered if host.cluster == self._spec.cluster))
+
+    def _service(self, grouped: bool) -> dict[str, str]:
+        """The service's name in a request; with the group in it, as group@@service, where a request wants that."""
+        name = f"{self._spec.group}@@{self._spec.service}" if grouped else self._spec.service
+        return {"namespaceId": self._spec.namespace_id, "groupName": self._spec.group, "serviceName": name}
+
+    def _check_kind(self, hosts: Sequence[_Host]) -> None:
+        """An update of the wrong kind fails there, or makes a persistent instance that nobody removes (#2003)."""
+        if any(host.ephemeral != self._spec.ephemeral for host in hosts):
+            is_, given = ("persistent", "true") if self._spec.ephemeral else ("ephemeral", "false")
+            raise Refused(f"instances of {self._spec.service} are {is_}, but ephemeral: {given} is given")
+
+    async def _ask(self, server: str, method: str, path: str, params: Mapping[str, str]) -> Answer:
+        """One request, with a token where there is one; a new one is got once where it is not enough.
+
+        Nacos 3 wants one for its admin API by default, even where clients need none.
+        """
+        token, renew_at = self._tokens.get(server, ("", 0.0))
+        if token and self._clock() >= renew_at:
+            token = await self._log_in(server)
+        answer = await self._ask_as(token, server, method, path, params)
+        if answer.status in (401, 403) and self._login:
+            answer = await self._ask_as(await self._log_in(server), server, method, path, params)
+        if answer.status in (401, 403):
+            self._tokens.pop(server, None)
+            why = "the login that is given may not do this" if self._login else "it wants a login, and none is given"
+            raise Refused(f"{host_of(server)} answered {answer.status}: {why}")
+        return answer
+
+    async def _ask_as(self, token: str, server: str, method: str, path: str, params: Mapping[str, str]) -> Answer:
+        headers = {"Authorization": f"Bearer {token}"} if token else None
+        return await self._client.request(method, server.rstrip("/") + path, params=params, headers=headers)
+
+    async def _log_in(self, server: str) -> str:
+        assert self._login
+        username, password = self._login
+        form = {"username": username, "password": password}
+        for path in LOGIN_PATHS:
+            answer = await self._client.request("POST", server.rstrip("/") + path, data=form)
+            if answer.status in (404, 405, 410, 501):
+                continue
+            if not answer.ok:
+                raise Refused(f"{host_of(server)} refused the login ({answer.status})")
+            said = answer.json()
+            token = said.get("accessToken") if isinstance(said, dict) else None
+            if not isinstance(token, str) or not token:
+                raise Nonsense(f"{host_of(server)} answered the login without a token")
+            life = said.get("tokenTtl")
+            life = life if isinstance(life, int | float) else 0
+            self._tokens[server] = (token, self._clock() + RENEW_AT * life)
+            return token
+        raise Refused(f"{host_of(server)} wants a login, but has nowhere to log in")
+
+
+def _hosts(answer: Answer, server: str, api: _Api) -> tuple[_Host, ...] | None:
+    """The instances in an answer; none where the service is unknown; None where it is the API that is unknown."""
+    if answer.status in (404, 410):
+        return () if api is _V3 and answer.status == 404 and _says_so_itself(answer) else None
+    _expect(answer, server)
+    data = answer.json() if api is _V1 else _result(answer, server)
+    if isinstance(data, dict):
+        data = data.get("hosts", data.get("list", data.get("instances", [])))
+    if not isinstance(data, list):
+        raise Nonsense(f"{host_of(server)} answered no list of instances")
+    try:
+        return tuple(_host(one) for one in data)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise Nonsense(f"{host_of(server)} answered a list of what are no instances") from None
+
+
+def _host(one: Any) -> _Host:
+    return _Host(
+        ip=str(one["ip"]),
+        port=int(one["port"]),
+        cluster=str(one.get("clusterName") or "DEFAULT"),
+        weight=float(one.get("weight", 1.0)),
+        enabled=one.get("enabled", True) is True,
+        ephemeral=one.get("ephemeral", True) is True,
+    )
+
+
+def _says_so_itself(answer: Answer) -> bool:
+    """A result of Nacos has a code; what the web server says of an unknown path has none."""
+    try:
+        said = answer.json()
+    except Nonsense:
+        return False
+    return isinstance(said, dict) and isinstance(said.get("code"), int)
+
+
+def _expect(answer: Answer, server: str) -> None:
+    if not answer.ok:
+        kind = Refused if 400 <= answer.status < 500 else Nonsense
+        raise kind(f"{host_of(server)} answered {answer.status}")
+
+
+def _result(answer: Answer, server: str) -> Any:
+    """The data of v2 and v3: {"code": 0, "message": "success", "data": …}."""
+    said = answer.json()
+    code = said.get("code") if isinstance(said, dict) else None
+    if not isinstance(code, int):
+        raise Nonsense(f"{host_of(server)} answered no result of Nacos")
+    if code:
+        kind = Unreachable if code >= SERVER_FAULT else Refused
+        raise kind(f"{host_of(server)} answered with its code {code}")
+    return said.get("data")
+
+
+def _weights(original: str) -> dict[str, float]:
+    """By address and port; empty where there are none, or they can't be read."""
+    try:
+        weights = json.loads(original)["weights"] if original else {}
+        return {str(key): float(value) for key, value in weights.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _fraction(host: _Host, full: float) -> float:
+    if not host.enabled:
+        return 0.0
+    return min(host.weight / full, 1.0) if full > 0 else 1.0
+
+
+def _weight(full: float, fraction: float) -> str:
+    """As decimal digits, never in the form 1e-05."""
+    weight = max(min(full * fraction, MAX_WEIGHT), min(full, MIN_WEIGHT))
+    return format(Decimal(repr(weight)), "f")

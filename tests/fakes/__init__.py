@@ -1,0 +1,1 @@
+"""Fakes of what cannot run here, each with the source of what it does."""
