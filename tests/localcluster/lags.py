@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from localcluster import Box
 from localcluster.load.outcome import Outcome
 
 LOOK_EVERY = 0.005
+SETTLE = 0.25
+"""Seconds: a request is due before it is sent, and a gateway's workers take up what it says between two others."""
 
 
 @dataclass
@@ -25,7 +28,8 @@ class Change:
     """The pods that have requests before it, and none after."""
 
     def said(self, outcome: Outcome) -> str:
-        reached = [each.at for each in outcome.results if each.pod in self.gone and self.made < each.at]
+        """The figures, of an outcome that ends before the next change."""
+        reached = [each.at for each in outcome.window(self.made).results if each.pod in self.gone]
         last = f"{max(reached) - self.made:.3f} s" if reached else "0"
         return f"{self.name}: the gateway says so after {self.seen - self.made:.3f} s, the last request after {last}"
 
@@ -47,5 +51,16 @@ class Lags:
 
     def tell(self, outcome: Outcome) -> None:
         """Print the figures; `pytest -s` shows them."""
-        for change in self.changes:
-            print(change.said(outcome))
+        for change, part in self._parts(outcome):
+            print(change.said(part))
+
+    def check(self, outcome: Outcome) -> None:
+        """What the gateway said it no longer routes to had no request from then on, until the next change."""
+        for change, part in self._parts(outcome):
+            reached = {result.pod for result in part.window(change.seen + SETTLE).results}
+            assert not reached & change.gone, change.said(part)
+
+    def _parts(self, outcome: Outcome) -> Iterator[tuple[Change, Outcome]]:
+        """Each change with the requests up to the next one."""
+        for change, following in zip_longest(self.changes, self.changes[1:]):
+            yield change, outcome.window(None, following.made if following else None)
