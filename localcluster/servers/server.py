@@ -71,7 +71,8 @@ class Server:
 
     def ask(self, path: str, method: str = "GET", body: bytes | None = None) -> bytes | None:
         """What it answers, asked from outside the box; None when it does not, or with an error."""
-        request = urllib.request.Request(self.outside + path, body, method=method)
+        headers = {"Accept": "application/json"}  # Eureka answers XML to those who do not mind
+        request = urllib.request.Request(self.outside + path, body, headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=ANSWER_WITHIN) as answer:
                 content: bytes = answer.read()
