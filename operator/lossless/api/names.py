@@ -37,6 +37,9 @@ DRAINED_AT: Final = f"{GROUP}/drained-at"
 COST_BEFORE: Final = f"{GROUP}/deletion-cost-before"
 """The user's own pod-deletion-cost, kept while ours stands in its place. Empty: there was none."""
 
+ORIGINAL_WEIGHTS: Final = f"{GROUP}/original-weights"
+"""On a route: its owner's weights, while ours stand in their place, and whose splits they are."""
+
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 LOWEST_COST: Final = -(2**31)
 
