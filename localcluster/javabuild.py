@@ -24,6 +24,8 @@ SOURCES = Path(__file__).parent / "java"
 CHECKSUMS = SOURCES / "jars.sha256"
 MODULES = ("dubbo", "eureka", "nacos")
 """Each has a main `localcluster.<module>.Training`, see `_train`."""
+OPTIONS = "java.args"
+"""The JVM's options for everything of a module, for `java @FILE`: class path, archive and what is in LIGHT."""
 JDK_NEEDED = 17
 INSTALL = "sudo apt-get install openjdk-17-jdk-headless maven"
 LIGHT = (
@@ -79,17 +81,16 @@ def maven() -> Path:
     return Path(on_path)
 
 
-def obtain(say: Say) -> Path:
-    """The directory with everything built: from the cache, else with Maven, a minute or two when its own is cold.
+def obtain(module: str, say: Say) -> Path:
+    """The directory of a built module: from the cache, else with Maven, a minute or so when its own cache is cold.
 
     Raises:
         BinariesError: no JDK, no Maven, the build failed, or a jar is not the pinned one.
     """
     found = jdk()
-    target = cache.root() / f"java-{_key(found)}"
-    cache.prepared(target, say, lambda directory: _build(found, directory, say))
-    for module in MODULES:
-        _train(found, target, module, say)
+    target = cache.root() / f"java-{module}-{_key(found, module)}"
+    cache.prepared(target, say, lambda directory: _build(found, module, directory, say))
+    _train(found, target, module, say)
     return target
 
 
@@ -106,39 +107,52 @@ def command(
     Raises:
         BinariesError: see `obtain`.
     """
-    options = obtain(say) / f"{module}.args"
+    options = obtain(module, say) / OPTIONS
     given = [f"-D{name}={value}" for name, value in properties.items()]
     return [str(jdk().java), f"@{options}", f"-Xmx{heap_mb}m", *given, main]
 
 
-def _files() -> Iterator[Path]:
-    return (path for path in sorted(SOURCES.rglob("*")) if path.suffix in (".xml", ".java", ".sha256", ".Filter"))
+def _files(module: str) -> Iterator[Path]:
+    """What a module is built from, and what it must come to."""
+    yield SOURCES / "pom.xml"
+    yield from (path for path in sorted((SOURCES / module).rglob("*")) if path.is_file() and "target" not in path.parts)
 
 
-def _key(found: Jdk) -> str:
-    digest = hashlib.sha256(f"{found.version} {found.home} {LIGHT}".encode())
-    for path in _files():
+def _pinned(module: str) -> dict[str, str]:
+    """SHA-256 by name of jar."""
+    pinned = {}
+    for line in CHECKSUMS.read_text().splitlines():
+        checksum, name = line.split()
+        if name.startswith(f"{module}/"):
+            pinned[name] = checksum
+    return pinned
+
+
+def _key(found: Jdk, module: str) -> str:
+    digest = hashlib.sha256(f"{found.version} {found.home} {LIGHT} {_pinned(module)}".encode())
+    for path in _files(module):
         digest.update(f"\0{path.relative_to(SOURCES)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _build(found: Jdk, directory: Path, say: Say) -> None:
-    say("Building the Java servers and clients: a minute or two when Maven's own cache is cold, once per version")
+def _build(found: Jdk, module: str, directory: Path, say: Say) -> None:
+    say(f"Building the Java parts of {module}: a minute or so when Maven's own cache is cold, once per version")
     work = directory / "source"
-    for path in _files():
+    for path in _files(module):
         copy = work / path.relative_to(SOURCES)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
-    # Maven says on stdout what it does; it is stderr that is counted.
+    # In its own directory Maven takes the parent from the one above and asks for no other module. What it does it says on
+    # stdout, and it is stderr that is counted.
     argv = ["sh", "-c", 'exec "$@" >&2', "sh", str(maven()), "-B", "-Dstyle.color=never", "package"]
+    environment = {**os.environ, "JAVA_HOME": str(found.home)}
     try:
-        progress.run_counting(argv, work, {**os.environ, "JAVA_HOME": str(found.home)}, say, _counts_as)
+        progress.run_counting(argv, work / module, environment, say, _counts_as)
     except BinariesError as error:
-        raise BinariesError(f"Maven could not build the Java servers: {error}") from error
-    for module in MODULES:
-        (work / module / "target" / "classpath").rename(directory / module)
+        raise BinariesError(f"Maven could not build the Java parts of {module}: {error}") from error
+    (work / module / "target" / "classpath").rename(directory / "jars")
     shutil.rmtree(work)
-    if differences := _differences(directory):
+    if differences := _differences(_pinned(module), foreign_jars(module, directory)):
         raise BinariesError(f"jars are not what {CHECKSUMS.name} says: {'; '.join(differences)}")
 
 
@@ -148,22 +162,16 @@ def _counts_as(line: str) -> str | None:
     return "steps done" if line.startswith("[INFO] --- ") else None
 
 
-def foreign_jars(built: Path) -> dict[str, str]:
+def foreign_jars(module: str, built: Path) -> dict[str, str]:
     """The SHA-256 of every jar that came from outside, by `<module>/<name>`."""
     return {
         f"{module}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()
-        for module in MODULES
-        for path in sorted((built / module).glob("*.jar"))
+        for path in sorted((built / "jars").glob("*.jar"))
         if not path.name.startswith("localcluster-")
     }
 
 
-def _differences(built: Path) -> list[str]:
-    pinned = {}
-    for line in CHECKSUMS.read_text().splitlines():
-        checksum, name = line.split()
-        pinned[name] = checksum
-    found = foreign_jars(built)
+def _differences(pinned: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
     return [
         *(f"{name} is missing" for name in sorted(pinned.keys() - found.keys())),
         *(f"{name} is not pinned" for name in sorted(found.keys() - pinned.keys())),
@@ -180,17 +188,16 @@ def _train(found: Jdk, built: Path, module: str, say: Say) -> None:
 
     Done where the jars will stay, for the archive holds for jars of these paths and times only.
     """
-    options = built / f"{module}.args"
+    options = built / OPTIONS
     if options.exists():
         return
-    with cache.locked(f"{built.name}-{module}", say):
+    with cache.locked(f"{built.name}-training", say):
         if options.exists():
             return
         say(f"Trying out the Java parts of {module}, which makes later starts faster")
-        jars = ":".join(str(path) for path in sorted((built / module).glob("*.jar")))
-        archive = built / f"{module}.jsa"
+        archive = built / "classes.jsa"
         archive.unlink(missing_ok=True)
-        plain = [*LIGHT, "-cp", jars]
+        plain = [*LIGHT, "-cp", ":".join(str(path) for path in sorted((built / "jars").glob("*.jar")))]
         main = f"localcluster.{module}.Training"
         with tempfile.TemporaryDirectory() as folder:
             keep = [f"-XX:ArchiveClassesAtExit={archive}", f"-Djava.io.tmpdir={folder}", f"-Duser.home={folder}"]
@@ -199,8 +206,7 @@ def _train(found: Jdk, built: Path, module: str, say: Say) -> None:
         if done.returncode != 0 or not archive.exists():
             said = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
             raise BinariesError(f"the Java parts of {module} do not run (status {done.returncode}):\n{said}")
+        words = [*plain, f"-XX:SharedArchiveFile={archive}", "-Xshare:auto"]
         draft = options.with_suffix(".draft")
-        draft.write_text(
-            "".join(f'"{word}"\n' for word in [*plain, f"-XX:SharedArchiveFile={archive}", "-Xshare:auto"])
-        )
+        draft.write_text("".join(f'"{word}"\n' for word in words))
         draft.rename(options)

@@ -99,6 +99,8 @@ def common(app: str, registry: str) -> dict[str, str | float]:
         "dubbo.application.name": app,
         "dubbo.application.logger": "slf4j",
         "dubbo.application.enable-file-cache": "false",  # nothing in the home directory, nothing from another run
+        # It would look up the names of addresses, and wait for a DNS that a box does not have.
+        "zookeeper.sasl.client": "false",
         "dubbo.registry.address": f"zookeeper://{registry}",
     }
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import socket
 import subprocess
 
 from localcluster import javabuild
 from localcluster.box import Box
 from localcluster.cache import Say
-from localcluster.errors import CommandFailed
+from localcluster.errors import BoxError
 from localcluster.servers.server import ANSWER_WITHIN, Server, fresh_directory
 
 ADDRESS = "10.0.1.50"
@@ -16,8 +17,6 @@ PORT = 2181
 TICK_MS = 500
 """Sessions last 2 to 20 ticks, whatever the client asks for: 1 to 10 s here, so a provider that was killed is gone from
 the registry after 10 s (Dubbo asks for 60). ZooKeeper's own default, 3000, would make it a minute."""
-NO_NODE = 3
-"""The status with which localcluster.dubbo.Nodes says that there is no such node."""
 
 
 class ZooKeeper(Server):
@@ -52,6 +51,7 @@ class ZooKeeper(Server):
         """For clients inside the box."""
         self._inside = box
         self._say = say
+        self._nodes: subprocess.Popen[bytes] | None = None
 
     @property
     def connect_string_outside(self) -> str:
@@ -60,30 +60,41 @@ class ZooKeeper(Server):
 
     def children(self, path: str) -> list[str]:
         """The names below a node, sorted; none when it does not exist."""
-        done = self._client("ls", path)
-        return done.stdout.splitlines() if done.returncode == 0 else []
+        return sorted((self._ask("ls", path) or "").splitlines())
 
     def read(self, path: str) -> str | None:
         """The data of a node; None when it does not exist."""
-        done = self._client("get", path)
-        return done.stdout if done.returncode == 0 else None
+        return self._ask("get", path)
 
     def write(self, path: str, data: str) -> None:
         """Set the data of a node; it and those above it are made if they do not exist."""
-        self._client("set", path, data)
+        self._ask("set", path, data)
 
     def delete(self, path: str) -> None:
         """Delete a node, also another client's ephemeral one, if it exists."""
-        self._client("delete", path)
+        self._ask("delete", path)
 
-    def _client(self, verb: str, path: str, data: str = "") -> subprocess.CompletedProcess[str]:
-        """Run a client of its own for one command, about a second. Raises CommandFailed."""
-        properties = {"localcluster.server": self.connect_string}
-        argv = [*javabuild.command("dubbo", "localcluster.dubbo.Nodes", properties, say=self._say), verb, path]
-        done = self._inside.run(argv, input=data, check=False, timeout=30)
-        if done.returncode not in (0, NO_NODE):
-            raise CommandFailed(argv, done.returncode, done.stdout, done.stderr)
-        return done
+    def _ask(self, verb: str, path: str, data: str = "") -> str | None:
+        """Told by a client of its own, which is kept. Raises BoxError."""
+        if self._nodes is None or self._nodes.poll() is not None:
+            properties = {"localcluster.server": self.connect_string, "zookeeper.sasl.client": "false"}
+            argv = javabuild.command("dubbo", "localcluster.dubbo.Nodes", properties, say=self._say)
+            self._nodes = self._inside.popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, log="zookeeper-nodes")
+        assert self._nodes.stdin is not None
+        assert self._nodes.stdout is not None
+        self._nodes.stdin.write(f"{verb} {path} {base64.b64encode(data.encode()).decode()}\n".encode())
+        self._nodes.stdin.flush()
+        word, _, rest = self._nodes.stdout.readline().decode().strip().partition(" ")
+        if word not in ("ok", "none"):
+            raise BoxError(f"ZooKeeper did not {verb} {path}: {word} {rest}")
+        return base64.b64decode(rest).decode() if word == "ok" else None
+
+    def kill(self) -> None:
+        if self._nodes is not None:
+            self._nodes.kill()
+            self._nodes.communicate()
+            self._nodes = None
+        super().kill()
 
 
 def _says_imok(server: Server) -> bool:
