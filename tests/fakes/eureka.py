@@ -138,7 +138,7 @@ class FakeEureka:
                 return web.Response(status=401)
             if self.csrf and request.method != "GET":
                 return web.Response(status=403)
-            parts = request.path.split("/")[1:]
+            parts = request.path.replace("/v2/", "/", 1).split("/")[1:]  # ApplicationsResource: /{version}/apps
             if parts[:2] != ["eureka", "apps"]:
                 return web.Response(status=404)
             return self._answer(peer, request.method, parts[2:], request.query)

@@ -182,6 +182,17 @@ async def test_a_client_that_is_down_by_itself_is_not_put_up(client: Client) -> 
         assert statuses(fake) == [("DOWN", "UNKNOWN")]
 
 
+async def test_what_one_peer_knows_of_a_client_that_is_down_holds_for_all(client: Client) -> None:
+    """Seen on the real one: UP, told to a peer that did not know yet, reached the one that did."""
+    async with eureka(client, peers=2) as (fake, ours):
+        fake.register(ID, IP)
+        kept = pod(IP, original=(await seen(ours)).original)
+        await ours.withdraw(kept)
+        fake.peers[0].leases[ID].status = "DOWN"
+        await ours.restore(kept)
+        assert statuses(fake) == [("DOWN", "UNKNOWN")] * 2
+
+
 async def test_a_status_that_outlived_its_override_is_replaced(client: Client) -> None:
     """LeaseExistsRule: a peer that forgot the override goes on with the status that it had made."""
     async with eureka(client) as (fake, ours):
@@ -328,7 +339,7 @@ async def test_a_wrong_context_path_is_refused(client: Client) -> None:
     """Else every pod would seem to be gone."""
     async with FakeEureka().running() as fake:
         fake.register(ID, IP)
-        fake.servers = [server + "/v2" for server in fake.servers]
+        fake.servers = [server.removesuffix("/eureka") for server in fake.servers]
         with pytest.raises(Refused, match="check the context path"):
             await seen(registry(fake, client))
 

@@ -12,7 +12,7 @@ How the server works (Netflix eureka, AbstractInstanceRegistry, InstanceResource
 """
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -52,6 +52,11 @@ class _Lease:
     def is_of(self, instance: Instance) -> bool:
         return is_of(instance, self.address, *self.ports) or is_of(instance, self.host, *self.ports)
 
+    @property
+    def says_so_itself(self) -> bool:
+        """Its status is one that only the client can have given."""
+        return self.status in OWN and self.override in (NO_OVERRIDE, OUT)
+
 
 @dataclass(frozen=True, slots=True)
 class _Original:
@@ -88,24 +93,13 @@ class EurekaRegistry:
         return {instance.uid: _registration(instance, heard) for instance in instances}
 
     async def withdraw(self, instance: Instance) -> None:
-        async def override(server: str, id: str) -> None:
-            await self._set(server, id, OUT)
-
-        await self._everywhere(instance, override)
+        for id in await self._ids(instance):
+            await self._withdraw(id)
 
     async def restore(self, instance: Instance) -> None:
         original = _original(instance.original)
-
-        async def put_back(server: str, id: str) -> None:
-            lease = await self._lease(server, id)
-            if lease is None:
-                return
-            if original.override not in (NO_OVERRIDE, OUT):
-                await self._set(server, id, original.override)
-            elif lease.override in (NO_OVERRIDE, OUT):  # any other was given by somebody else since
-                await self._undo(server, lease, original)
-
-        await self._everywhere(instance, put_back)
+        for id in await self._ids(instance):
+            await self._restore(id, original)
 
     async def weigh(self, instance: Instance, fraction: float) -> None:
         raise Refused("Eureka has no weights")
@@ -113,10 +107,32 @@ class EurekaRegistry:
     async def close(self) -> None:
         await self._client.close()
 
-    async def _undo(self, server: str, lease: _Lease, original: _Original) -> None:
+    async def _withdraw(self, id: str) -> None:
+        async def tell(server: str) -> None:
+            await self._set(server, id, OUT)
+
+        (await ask_each(self._spec.servers, tell)).needed()
+
+    async def _restore(self, id: str, original: _Original) -> None:
+        async def ask(server: str) -> _Lease | None:
+            return await self._lease(server, id)
+
+        leases = (await ask_each(self._spec.servers, ask)).needed().answers
+        # One peer may know already that the client is down, another not yet: an UP told to this one would reach that.
+        own = next((lease.status for lease in leases.values() if lease and lease.says_so_itself), UP)
+
+        async def tell(server: str) -> None:
+            lease = leases[server]
+            if lease and original.override not in (NO_OVERRIDE, OUT):
+                await self._set(server, id, original.override)
+            elif lease and lease.override in (NO_OVERRIDE, OUT):  # any other was given by somebody else since
+                await self._undo(server, lease, original, own)
+
+        (await ask_each(list(leases), tell)).needed()
+
+    async def _undo(self, server: str, lease: _Lease, original: _Original, own: str) -> None:
         """Take the override away, and see to it that the status that it left goes too."""
-        value = lease.status if lease.status in OWN else UP
-        await self._unset(server, lease.id, value)
+        await self._unset(server, lease.id, own)
         after = await self._lease(server, lease.id)
         left_behind = lease.override == OUT or original.status not in ("", OUT)
         if after and after.status == OUT and left_behind:
@@ -131,23 +147,17 @@ class EurekaRegistry:
         """Never without a status."""
         _expect(await self._ask(server, "DELETE", self._path(id, "/status"), {"value": status}), server)
 
-    async def _everywhere(self, instance: Instance, tell: Callable[[str, str], Awaitable[None]]) -> None:
-        """Tell every peer, under every id that any of them has for this pod.
+    async def _ids(self, instance: Instance) -> list[str]:
+        """Every id that any peer has for this pod; none where it is not registered.
 
-        Enough if one of them was told: the others hear of it from that one, and `look` says if they did not.
+        It is enough then if one of the peers can be told: the others hear of it from that one, and `look` says if they
+        did not.
         """
         heard = (await ask_each(self._spec.servers, self._application)).needed()
-        ids = sorted({lease.id for leases in heard.answers.values() for lease in leases if lease.is_of(instance)})
-        if not ids:
-            if heard.gravest:
-                raise heard.gravest
-            return
-
-        async def one(server: str) -> None:
-            for id in ids:
-                await tell(server, id)
-
-        (await ask_each(self._spec.servers, one)).needed()
+        ids = {lease.id for leases in heard.answers.values() for lease in leases if lease.is_of(instance)}
+        if not ids and heard.gravest:
+            raise heard.gravest
+        return sorted(ids)
 
     async def _application(self, server: str) -> tuple[_Lease, ...]:
         """What consumers of this peer are told."""
