@@ -142,9 +142,12 @@ class Expect(Model):
 
     status: Annotated[list[Annotated[int, Field(ge=100, le=599)]], Field(max_length=16)] = []
     """One of these; any from 200 to 299 when empty."""
-    body: Annotated[str, Field(max_length=512)] = ""
-    """A regular expression (RE2 is not promised; keep it simple) that the body, its first 64 KiB, must have a match
-    for."""
+    contains: Annotated[str, Field(max_length=512)] = ""
+    """Text that must be in the body (its first 64 KiB; 3 KiB where the request is made inside the pod). Plain text, not
+    an expression; the same words as in the url stand for the pod's own."""
+    lacks: Annotated[str, Field(max_length=512)] = ""
+    """Text that must not be in the body: {ip}:8080, where the answer is a list of everybody. A longer body than the
+    above never fits."""
 
 
 class Hook(Model):
@@ -153,7 +156,9 @@ class Hook(Model):
     method: Annotated[str, Field(pattern=r"^[A-Z]{3,10}$")] = "GET"
     """The HTTP method."""
     url: Annotated[str, Field(max_length=1024, pattern=r"^https?://[!-~]+$")]
-    """The address. {ip}, {name}, {namespace}, {uid} and {node} stand for the pod's own."""
+    """The address. {ip}, {name}, {namespace}, {uid} and {node} stand for the pod's own. The host may be {ip} or {node},
+    or a name that ends in something fixed: {name}.web.shop.svc; the port is always fixed. In place Pod, the host is
+    {ip}, localhost or a loopback address."""
     headers: Annotated[
         dict[str, Annotated[str, Field(max_length=1024, pattern=r"^[\t -~]*$")]], Field(max_length=16)
     ] = {}
@@ -167,6 +172,15 @@ class Hook(Model):
 class Http(Model):
     """Anything that can be told over HTTP."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.secretHeaders) || self.secretHeaders.size() == 0 || !has(self.place) || self.place != 'Pod'",
+                "secretHeaders need place Network: a command in a pod can be read by others",
+            ),
+        )
+    )
+
     withdraw: Hook
     """Take the pod out. It is sent again until it succeeds, so it must not matter how often it is."""
     restore: Hook | None = None
@@ -174,6 +188,9 @@ class Http(Model):
     gone: Hook | None = None
     """Succeeds once the pod is out for its consumers. Without it, nothing can be seen, and settle alone is
     waited for."""
+    registered: Hook | None = None
+    """Succeeds once the pod is in for its consumers; any other answer than that (but 404) means not yet. Asked only
+    where there is no `gone`, and only of pods that have not been told to leave."""
     place: Place = Place.NETWORK
     """Network: the operator asks. Pod: the request is made inside the pod (by exec, with its curl or wget), for what
     listens on loopback only."""
@@ -185,7 +202,9 @@ class Http(Model):
 
 class Preset(StrEnum):
     EDAS_AGENT = "EdasAgent"
-    SPRING_BOOT_ACTUATOR = "SpringBootActuator"
+    SPRING_BOOT_NACOS = "SpringBootNacos"
+    SPRING_BOOT_EUREKA = "SpringBootEureka"
+    SPRING_BOOT_CONSUL = "SpringBootConsul"
     DUBBO_QOS = "DubboQoS"
 
 
@@ -193,11 +212,12 @@ class PresetHook(Model):
     """A well-known hook, with its requests filled in."""
 
     name: Preset
-    """EdasAgent: 54199/offline and 55199/readiness of the EDAS and MSE agents, in the pod. SpringBootActuator:
-    /actuator/serviceregistry. DubboQoS: /offline and /online."""
+    """EdasAgent: the EDAS or MSE agent in the pod, 54199/offline; it has no way back. SpringBoot…: the actuator
+    serviceregistry of an application registered in Nacos, Eureka or Consul, which must be exposed. DubboQoS: /offline
+    and /online of the pod's own QoS port, from inside the pod."""
     port: Port | None = None
     """The port, where it is not the usual one."""
-    path: Annotated[str, Field(max_length=512, pattern=r"^(/[!-~]*)?$")] = ""
+    path: Annotated[str, Field(max_length=512, pattern=r"^(/[A-Za-z0-9._~/-]*[A-Za-z0-9._~-])?$")] = ""
     """What stands before the usual path, such as a context path."""
 
 
