@@ -142,8 +142,8 @@ def _build(found: Jdk, module: str, directory: Path, say: Say) -> None:
         copy = work / path.relative_to(SOURCES)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
-    # In its own directory Maven takes the parent from the one above and asks for no other module. What it does it says on
-    # stdout, and it is stderr that is counted.
+    # In its own directory Maven takes the parent from the one above and asks for no other module. It says on stdout
+    # what it does, and it is stderr that is counted.
     argv = ["sh", "-c", 'exec "$@" >&2', "sh", str(maven()), "-B", "-Dstyle.color=never", "package"]
     environment = {**os.environ, "JAVA_HOME": str(found.home)}
     try:

@@ -47,6 +47,8 @@ class DubboPlan:
     follows: Literal["interface", "application", "both"] = "both"
     """Which registrations it goes by: interface-level, application-level, or those of the application while there are
     any (Dubbo's migration step APPLICATION_FIRST, its default)."""
+    group: str = ""
+    """Of the service, as `localcluster.servers.dubbo.Provider` has it."""
     path: str = "/"
     """What is asked for: "/slow?s=2" takes 2 seconds."""
     caller: str = "dubbo"
@@ -74,6 +76,8 @@ class DubboPlan:
             "localcluster.out": out,
             **self.more,
         }
+        if self.group:
+            properties["dubbo.consumer.group"] = self.group
         return javabuild.command("dubbo", "localcluster.dubbo.Load", properties, heap_mb=128, say=say)
 
 

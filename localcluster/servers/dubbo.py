@@ -28,6 +28,8 @@ class Provider:
     app: str = "web"
     """Of Dubbo's application: what rules are named after."""
     registers: Registers = "all"
+    group: str = ""
+    """Of the service: a consumer finds the providers of its own group only, so tests can share a ZooKeeper."""
     weight: int | None = None
     warmup: int = 0
     """How long a consumer raises a new provider's weight. Dubbo's own default is 10 minutes."""
@@ -86,6 +88,8 @@ class Provider:
             "localcluster.cold-ms": self.cold_ms,
             **self.more,
         }
+        if self.group:
+            properties["dubbo.provider.group"] = self.group
         if self.weight is not None:
             properties["dubbo.provider.weight"] = self.weight
         if self.delay is not None:
