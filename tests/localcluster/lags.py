@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from typing import Any
 
 from localcluster import Box
 from localcluster.load.outcome import Outcome
 
+PLURALS = {
+    ("discovery.k8s.io", "EndpointSlice"): "endpointslices",
+    ("gateway.networking.k8s.io", "HTTPRoute"): "httproutes",
+    ("networking.istio.io", "VirtualService"): "virtualservices",
+}
 LOOK_EVERY = 0.005
 SETTLE = 0.25
 """Seconds: a request is due before it is sent, and a gateway's workers take up what it says between two others."""
@@ -41,9 +47,17 @@ class Lags:
     box: Box
     changes: list[Change] = field(default_factory=list)
 
-    def change(self, name: str, make: Callable[[], object], seen: Callable[[], bool], gone: set[str]) -> Change:
-        """Make a change, and wait until the gateway says that it has it."""
-        make()
+    def change(
+        self, name: str, manifest: Mapping[str, Any], seen: Callable[[], bool], gone: Collection[str] = ()
+    ) -> Change:
+        """Make a change, and wait until the gateway says that it has it.
+
+        Not by kubectl, which needs longer to end than some gateways to follow.
+        """
+        group, _, _ = manifest["apiVersion"].partition("/")
+        where = f"/apis/{manifest['apiVersion']}/namespaces/{manifest['metadata']['namespace']}"
+        path = f"{where}/{PLURALS[group, manifest['kind']]}/{manifest['metadata']['name']}?fieldManager=lags&force=true"
+        self.box.api.request("PATCH", path, manifest, "application/apply-patch+yaml")
         made = time.time()
         self.box.wait_until(seen, describe=f"the gateway has {name}", every=LOOK_EVERY)
         self.changes.append(Change(name, made, time.time(), frozenset(gone)))

@@ -36,7 +36,11 @@ class HandMadePods:
 
     def publish(self, service: str, ns: str, *names: str) -> None:
         """Write the Service's EndpointSlice: these pods, all ready."""
-        self._box.apply(endpoint_slice(service, ns, [self.addresses[name] for name in names]))
+        self._box.apply(self.slice(service, ns, *names))
+
+    def slice(self, service: str, ns: str, *names: str) -> dict[str, Any]:
+        """The Service's EndpointSlice with these pods."""
+        return endpoint_slice(service, ns, [self.addresses[name] for name in names])
 
     def named(self, shares: Mapping[str, float]) -> dict[str, float]:
         """A gateway's view of `<ip>:<port>`, by the names of the pods."""
@@ -47,8 +51,3 @@ class HandMadePods:
         for process in self._processes.values():
             process.kill()
             process.wait()
-
-
-def of_service(name: str, ns: str, weight: int) -> dict[str, Any]:
-    """A Service as a backend of a route, with its weight."""
-    return {"name": name, "namespace": ns, "port": 80, "weight": weight}
