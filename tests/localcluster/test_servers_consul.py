@@ -84,14 +84,16 @@ def test_maintenance_is_for_the_owning_agent_alone_and_outlasts_the_apps_beats(
         assert cluster.logs("one").count('"did": "registered"') == before == 1
 
 
-def test_an_http_check_keeps_out_an_app_that_is_not_fit(cluster: Cluster, consul: Consul) -> None:
+def test_an_http_check_keeps_out_an_app_that_does_not_answer_yet(cluster: Cluster, consul: Consul) -> None:
     name = cluster.namespace
-    app = registering(name, *each_agent(consul, "&check=http"), flags=["--register-at=start", "--start-delay=3"])
+    registries = each_agent(consul, "&check=http")
+    cluster.create(pod("one", registering(name, *registries)))
+    cluster.create(pod("two", registering(name, *registries, flags=["--register-at=start", "--start-delay=600"])))
     with consuming(cluster.box, "consul", consul.server, name) as consumer:
-        cluster.create(pod("one", app))
-        cluster.box.wait_until(lambda: registered(consul, name), describe="it is registered")
-        assert consumer.held == {}
-        consumer.until({address_of(cluster.until_ready("one"))})
+        one = address_of(cluster.until_ready("one"))
+        cluster.box.wait_until(lambda: len(registered(consul, name)) == 2, describe="both are registered")
+        consumer.until({one})
+        assert all({each.address for each in held} <= {one} for _, held in consumer.lists)
 
 
 def test_an_app_that_registers_as_disabled_waits_for_somebody_to_say_so(cluster: Cluster, consul: Consul) -> None:
