@@ -24,7 +24,6 @@ def eureka(app: str, urls: Sequence[str], *, fetch_seconds: int = 30, say: Say =
         "localcluster.app": app,
         "localcluster.servers": servers,
         "localcluster.fetch-seconds": fetch_seconds,
-        "logging.level.root": "WARN",
     }
     return javabuild.command("eureka", "localcluster.eureka.Consumer", properties, say=say)
 

@@ -8,7 +8,7 @@ from localcluster import javabuild
 from localcluster.cache import Say
 from localcluster.servers.server import Server, ServerBox
 
-ADDRESS = "10.0.1.60"
+ADDRESS = "10.0.1.80"
 """Peers have the addresses that follow it."""
 PORT = 8761
 APPS = "/eureka/apps"
@@ -43,7 +43,6 @@ def eureka(
         "server.port": PORT,
         "spring.application.name": "eureka",
         "spring.main.banner-mode": "off",
-        "logging.level.root": "WARN",
         "eureka.instance.hostname": address,
         "eureka.instance.prefer-ip-address": "true",
         "eureka.instance.ip-address": address,
@@ -63,9 +62,15 @@ def eureka(
     return Server(box, f"eureka-{address}", f"{address}:{PORT}", argv, lambda server: server.ask(APPS) is not None)
 
 
-def peers(box: ServerBox, count: int = 2, *, cache_update_ms: int = 30_000, say: Say = print) -> list[Server]:
-    """Several servers that replicate to each other, none of them started. Raises BinariesError."""
-    network, _, last = ADDRESS.rpartition(".")
+def peers(
+    box: ServerBox, count: int = 2, first: str = ADDRESS, *, cache_update_ms: int = 30_000, say: Say = print
+) -> list[Server]:
+    """Several servers that replicate to each other, none of them started; their addresses follow the first one's.
+
+    Raises:
+        BinariesError: the Java servers are not to be had.
+    """
+    network, _, last = first.rpartition(".")
     addresses = [f"{network}.{int(last) + number}" for number in range(count)]
     return [
         eureka(box, each, [other for other in addresses if other != each], cache_update_ms=cache_update_ms, say=say)

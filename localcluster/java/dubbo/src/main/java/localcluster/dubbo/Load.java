@@ -9,9 +9,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CompletionException;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Phaser;
@@ -142,7 +140,7 @@ public final class Load {
             if (error == null && address != null) {
                 podAt.put(address, pod);
             }
-            String detail = error == null ? "" : text(error);
+            String detail = error == null ? "" : Causes.text(error);
             String cause = error == null ? "ok" : Causes.of(error);
             String who = error == null ? pod : address == null ? null : podAt.get(address);
             write(String.format(
@@ -177,16 +175,6 @@ public final class Load {
             error.printStackTrace();
             Runtime.getRuntime().halt(1); // a result that is not written down is worse than no run
         }
-    }
-
-    private static String text(Throwable error) {
-        Throwable inner = error;
-        while ((inner instanceof CompletionException || inner instanceof ExecutionException) && inner.getCause() != null) {
-            inner = inner.getCause();
-        }
-        String message = String.valueOf(inner.getMessage());
-        String code = inner instanceof RpcException ? "code " + ((RpcException) inner).getCode() + ": " : "";
-        return code + message.substring(0, Math.min(400, message.length()));
     }
 
     private static String quoted(String text) {

@@ -14,8 +14,7 @@ public final class Training {
                         "--server.port=0",
                         "--eureka.client.register-with-eureka=false",
                         "--eureka.client.fetch-registry=false",
-                        "--spring.main.banner-mode=off",
-                        "--logging.level.root=WARN"))
+                        "--spring.main.banner-mode=off"))
                 .getWebServer()
                 .getPort();
         System.setProperty("localcluster.app", "training");
