@@ -32,6 +32,7 @@ from lossless.cluster.leading import Leading
 from lossless.cluster.live import LiveReader
 from lossless.cluster.observed import SeenPod
 from lossless.cluster.outages import Outages
+from lossless.cluster.parameters import Parameters
 from lossless.cluster.reconcile import Reconciler
 from lossless.cluster.report import Reporter
 from lossless.cluster.scope import Scope
@@ -174,6 +175,7 @@ class Operator:
             reconciler = Reconciler(
                 store=store,
                 actor=Actor(gateway, store, leading.changed, warmups, _now),
+                parameters=Parameters(gateway, store, time.monotonic),
                 adoption=Adoption(gateway, store, leading.changed, time.monotonic),
                 live=LiveReader(gateway, store, leading.changed),
                 reporter=Reporter(gateway, store, leading.changed, time.monotonic),

@@ -9,6 +9,7 @@ import pytest
 
 from localcluster.box import Box
 from lossless.cli.main import main
+from tests.policies.bench import tell_policies
 
 Object = dict[str, Any]
 
@@ -45,6 +46,7 @@ class Shop:
                 "spec": {"targetRef": {"name": name}, **spec},
             }
         )
+        tell_policies(self.box, self.namespace)
         probe = self._pod("probe-" + name)
         probe["metadata"]["labels"] = {"pod-template-hash": "x"}
         owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"{name}-x", "uid": "0", "controller": True}

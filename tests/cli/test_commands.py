@@ -55,6 +55,7 @@ def test_release_gives_everything_back(shop: Shop) -> None:
     result = shop.run("release", "web", "--yes")
     assert result.code == 0, result.err
     assert "losslessrollout/web: mode is now Observe" in result.out
+    assert "limitrange/lossless-rollouts: the admission policies leave deployment/web alone" in result.out
     assert "no longer kept at 2" in result.out
     shop.box.wait_until(lambda: len(shop.ready()) == 2, describe="both pods are ready")
     for pod in shop.pods():

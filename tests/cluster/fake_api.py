@@ -66,6 +66,11 @@ class FakeApi(Gateway):
         raw["metadata"]["resourceVersion"] = str(self._version)
         return deepcopy(raw)
 
+    async def apply(self, resource: Resource, namespace: str | None, name: str, body: Raw, manager: str) -> Raw:
+        self._called("apply", resource.plural, name)
+        self.objects[resource, name] = deepcopy(body)
+        return deepcopy(body)
+
     def asked(self) -> Sequence[str]:
         """Every call: its verb and kind."""
         return [f"{verb} {what}" for verb, what, _ in self.calls]

@@ -20,6 +20,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from localcluster.box import Box
+from tests.installed import install
 
 ROOT = Path(__file__).parents[2]
 SYSTEM = "lossless-system"
@@ -161,9 +162,7 @@ class Shop:
 @pytest.fixture(scope="module")
 def box() -> Iterator[Box]:
     with Box(nodes=2) as box:
-        box.kubectl("apply", "--server-side", "-k", str(ROOT / "manifests" / "install"))
-        box.kubectl("scale", "deployment/lossless-operator", "-n", SYSTEM, "--replicas=0")
-        box.kubectl("wait", "--for=condition=Established", "crd/losslessrollouts.lossless.dev", "--timeout=20s")
+        install(box)
         yield box
 
 

@@ -16,6 +16,7 @@ from lossless.cluster.errors import Forbidden, Outdated
 from lossless.cluster.gather import Asked, gather
 from lossless.cluster.live import LiveReader
 from lossless.cluster.observed import SeenPod
+from lossless.cluster.parameters import Parameters
 from lossless.cluster.reconcile import Reconciler
 from lossless.cluster.report import EVERY, Reporter
 from lossless.cluster.resources import DEPLOYMENTS, ENDPOINT_SLICES, PODS, REPLICA_SETS, ROLLOUTS, SERVICES, Resource
@@ -86,6 +87,7 @@ class Shop:
             store=self.store,
             actor=Actor(self.api, self.store, changed, self.told, clock),
             adoption=Adoption(self.api, self.store, changed, monotonic),
+            parameters=Parameters(self.api, self.store, monotonic),
             live=LiveReader(self.api, self.store, changed),
             reporter=Reporter(self.api, self.store, changed, monotonic),
             warmups=self.told,
@@ -110,7 +112,8 @@ class Shop:
         await self.reconciler.adoption.look(rollout, workload)
 
     async def turn(self) -> float | None:
-        """One turn; forgets what was asked before it."""
+        """One turn; forgets what was asked before it. What the policies are told is the business of other tests."""
+        await self.reconciler.parameters.ensure(NS)
         self.api.calls.clear()
         self.api.bodies.clear()
         return await self.reconciler.reconcile(KEY)

@@ -12,6 +12,7 @@ import pytest
 from localcluster.box import Box
 from tests.e2e.operators import NAMESPACE, Operator, wait_for_leader
 from tests.e2e.workloads import Web
+from tests.installed import install
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,11 +21,7 @@ ROOT = Path(__file__).parents[2]
 def box(request: pytest.FixtureRequest) -> Iterator[Box]:
     """Two process nodes, Traefik, and all that `manifests/install` brings but for the operator's own pods."""
     with Box(nodes=2, gateway=True, name=f"e2e-{os.getpid()}", keep_logs=False) as box:
-        # Without replicas from the start: a pod that is told to end right after it was made may not hear of it.
-        manifests = box.kubectl("kustomize", str(ROOT / "manifests" / "install"))
-        assert "replicas: 2" in manifests
-        box.kubectl("apply", "--server-side", "-f", "-", input=manifests.replace("replicas: 2", "replicas: 0"))
-        box.kubectl("wait", "--for=condition=Established", "crd/losslessrollouts.lossless.dev", "--timeout=20s")
+        install(box)
         yield box
         box.keep_logs = request.session.testsfailed > 0
 

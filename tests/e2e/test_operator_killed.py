@@ -72,8 +72,6 @@ def _time(text: str) -> datetime:
 def test_the_api_server_restarts_in_mid_release(
     web: Callable[..., Web], operator: Operator, box: Box, moment: float
 ) -> None:
-    """For the first half minute an API server may not know our CRD, and then it asks none of our policies: what saves
-    the requests then is the preStop sleep that the pods have from before."""
     app = web().gated()
     with running(box, Plan(rate=100, callers=app.callers()), namespace=app.namespace) as run:
         app.release("2")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
-from localcluster.api import ApiError
+from localcluster.api import Api, ApiError
 from localcluster.box import Box
 from localcluster.errors import CommandFailed
+from lossless.cluster.gateway import Gateway
+from lossless.cluster.parameters import Parameters
+from lossless.cluster.resources import Resource
+from lossless.cluster.store import Store
 
 NODE = "by-hand"
 """The name of a Node that nobody runs: its pods do what the test says they do."""
@@ -65,7 +71,7 @@ class Bench:
     # The resource.
 
     def rollout(self, name: str = "web", target: str = "web", **spec: Any) -> None:
-        """Makes a LosslessRollout and returns when admission knows of it."""
+        """Makes a LosslessRollout, as if the operator ran, and returns when admission knows of it."""
         self.box.apply(
             {
                 "apiVersion": "lossless.dev/v1alpha1",
@@ -74,7 +80,12 @@ class Bench:
                 "spec": {"targetRef": {"name": target}, **spec},
             }
         )
+        self.tell_policies()
         self.until_known(target)
+
+    def tell_policies(self) -> None:
+        """What the operator does at once when a LosslessRollout has changed."""
+        tell_policies(self.box, self.ns)
 
     def until_known(self, target: str = "web") -> None:
         """Admission reads the resource through a watch, and a policy through another: both lag a little."""
@@ -205,6 +216,26 @@ class Bench:
 
     def kubectl(self, *arguments: str) -> str:
         return self.box.kubectl("-n", self.ns, *arguments)
+
+
+def tell_policies(box: Box, namespace: str) -> None:
+    """Have the admission policies know of the LosslessRollouts of a namespace, by the operator's own code."""
+    store = Store()
+    for raw in box.api.request("GET", f"/apis/lossless.dev/v1alpha1/namespaces/{namespace}/losslessrollouts")["items"]:
+        store.rollouts.put(raw)
+    asyncio.run(Parameters(cast(Gateway, _Applies(box.api)), store, time.monotonic).ensure(namespace))
+
+
+class _Applies:
+    """What of the operator's gateway is needed, with an administrator's rights."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def apply(self, resource: Resource, namespace: str, name: str, body: Object, manager: str) -> Object:
+        path = f"{resource.path(namespace, name)}?fieldManager={manager}&force=true"
+        applied: Object = self._api.request("PATCH", path, body, "application/apply-patch+yaml")
+        return applied
 
 
 def make_node(box: Box) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from localcluster.box import Box
+from tests.installed import install
 from tests.policies.bench import CONTROLLER_MANAGER_FLAGS, GATE, Bench, gates, make_node, replica
-from tests.policies.conftest import ROOT
 
 VERSION = "1.34.4"
 ROLLOUT = {
@@ -23,9 +23,7 @@ ROLLOUT = {
 def box() -> Iterator[Box]:
     with Box(nodes=0, version=VERSION, controller_manager_flags=CONTROLLER_MANAGER_FLAGS) as box:
         make_node(box)
-        box.kubectl("apply", "--server-side", "-k", str(ROOT / "manifests" / "install-before-1.36"))
-        box.kubectl("scale", "deployment/lossless-operator", "-n", "lossless-system", "--replicas=0")
-        box.kubectl("wait", "--for=condition=Established", "crd/losslessrollouts.lossless.dev", "--timeout=30s")
+        install(box, "install-before-1.36")
         yield box
 
 
@@ -33,6 +31,7 @@ def box() -> Iterator[Box]:
 def held(bench: Bench) -> list[str]:
     """Three admitted pods, labelled by the operator, of which one is wanted. The gate is from the pod template."""
     bench.box.api.request("POST", f"/apis/lossless.dev/v1alpha1/namespaces/{bench.ns}/losslessrollouts", ROLLOUT)
+    bench.tell_policies()
     pods = bench.deployment(replicas=3, readinessGates=[GATE])
     for name in pods:
         bench.patch_status("pods", name, {"metadata": {"labels": {"lossless.dev/rollout": "web"}}})
@@ -46,6 +45,7 @@ def held(bench: Bench) -> list[str]:
 
 def test_nothing_is_put_on_pods(bench: Bench) -> None:
     bench.box.api.request("POST", f"/apis/lossless.dev/v1alpha1/namespaces/{bench.ns}/losslessrollouts", ROLLOUT)
+    bench.tell_policies()
     assert gates(bench.created(replica())) == []
     assert gates(bench.created(replica(readinessGates=[GATE]))) == [GATE["conditionType"]]
 

@@ -130,12 +130,14 @@ def test_a_pod_with_no_grace_period_of_its_own_has_the_default_of_30_seconds(ben
     bench.rollout(drain={"settle": "28s"})
     assert sleeps(bench.created(replica())) == {"app": slept(28)}
     bench.kubectl("patch", "lr", "web", "--type=merge", "-p", '{"spec": {"drain": {"settle": "29s"}}}')
+    bench.tell_policies()
     bench.until(lambda: sleeps(bench.created(replica())) == {}, "29 s no longer fit")
 
 
 def test_in_observe_nothing_is_touched(bench: Bench) -> None:
     bench.rollout()
     bench.kubectl("patch", "lr", "web", "--type=merge", "-p", '{"spec": {"mode": "Observe"}}')
+    bench.tell_policies()
     bench.until_forgotten()
     assert untouched(bench, replica())
 
@@ -144,6 +146,7 @@ def test_a_rollout_that_is_being_deleted_lets_new_pods_through_untouched(bench: 
     bench.rollout()
     bench.kubectl("patch", "lr", "web", "--type=merge", "-p", '{"metadata": {"finalizers": ["example.com/stuck"]}}')
     bench.kubectl("delete", "lr", "web", "--wait=false")
+    bench.tell_policies()
     bench.until_forgotten()
     assert untouched(bench, replica())
     bench.kubectl("patch", "lr", "web", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')

@@ -111,6 +111,7 @@ def test_an_eviction_passes(bench: Bench) -> None:
 def test_in_observe_nobody_is_held(bench: Bench) -> None:
     held = held_door(bench)
     bench.kubectl("patch", "lr", "web", "--type=merge", "-p", '{"spec": {"mode": "Observe"}}')
+    bench.tell_policies()
     bench.until(lambda: bench.refusal(held) is None, "the door is open")
 
 
@@ -118,6 +119,7 @@ def test_a_rollout_that_is_being_deleted_holds_nobody_even_if_its_finalizer_is_s
     held = held_door(bench)
     bench.kubectl("patch", "lr", "web", "--type=merge", "-p", '{"metadata": {"finalizers": ["example.com/stuck"]}}')
     bench.kubectl("delete", "lr", "web", "--wait=false")
+    bench.tell_policies()
     bench.until(lambda: bench.refusal(held) is None, "the door is open")
     bench.kubectl("patch", "lr", "web", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
 

@@ -132,12 +132,14 @@ def test_a_replicaset_of_another_namespace_is_not_held(bench: Bench, elsewhere: 
 
 def test_in_observe_nothing_is_held(bench: Bench, held: str) -> None:
     bench.kubectl("patch", "lr", "web", "--type=merge", "-p", '{"spec": {"mode": "Observe"}}')
+    bench.tell_policies()
     bench.until(lambda: asked_for(bench, held, 1) == 1, "the hold is off")
 
 
 def test_a_rollout_that_is_being_deleted_holds_nothing(bench: Bench, held: str) -> None:
     bench.kubectl("patch", "lr", "web", "--type=merge", "-p", '{"metadata": {"finalizers": ["example.com/stuck"]}}')
     bench.kubectl("delete", "lr", "web", "--wait=false")
+    bench.tell_policies()
     bench.until(lambda: asked_for(bench, held, 1) == 1, "the hold is off")
     bench.kubectl("patch", "lr", "web", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
 

@@ -46,6 +46,7 @@ def rollout(bench: Bench) -> None:
     }
     path = f"/apis/lossless.dev/v1alpha1/namespaces/{bench.ns}/losslessrollouts"
     bench.until(lambda: bench.box.api.request("POST", path, rollout), "the LosslessRollout is made")
+    bench.tell_policies()
 
 
 def everybodys_pods_are_made(bench: Bench) -> bool:

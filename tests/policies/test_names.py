@@ -29,11 +29,11 @@ def spelt(name: str) -> set[str]:
 
 
 def test_the_door_in_writes_the_gate_and_the_label() -> None:
-    assert spelt("lossless-door-in") == {names.GATE, names.ROLLOUT_LABEL}
+    assert spelt("lossless-door-in") == {names.GATE, names.ROLLOUT_LABEL, names.TARGETS}
 
 
 def test_the_hold_reads_the_number_to_keep() -> None:
-    assert spelt("lossless-hold") == {names.KEEP_LABEL}
+    assert spelt("lossless-hold") == {names.KEEP_LABEL, names.TARGETS}
 
 
 def test_the_door_out_reads_the_passage() -> None:
@@ -43,22 +43,23 @@ def test_the_door_out_reads_the_passage() -> None:
         names.DRAINED_AT,
         names.STAGE,
         names.WAITING_FOR,
+        names.TARGETS,
     }
 
 
-def test_every_policy_takes_our_resource_as_its_parameter_and_fails_open() -> None:
+def test_every_policy_takes_a_kind_that_every_api_server_knows_as_its_parameter_and_fails_open() -> None:
     policies = [one for one in OBJECTS if not one["kind"].endswith("Binding")]
     assert len(policies) == 3
     for policy in policies:
-        assert policy["spec"]["paramKind"] == {"apiVersion": names.API_VERSION, "kind": names.KIND}
+        assert policy["spec"]["paramKind"] == {"apiVersion": "v1", "kind": "LimitRange"}
         assert policy["spec"]["failurePolicy"] == "Ignore"
         assert policy["spec"]["matchConstraints"]["objectSelector"], "a policy for everything would cost everybody"
 
 
-def test_every_binding_reads_the_resources_of_the_objects_own_namespace() -> None:
+def test_every_binding_reads_the_parameters_of_the_objects_own_namespace() -> None:
     """A paramRef with a namespace would let that namespace decide for all the others."""
     bindings = [one for one in OBJECTS if one["kind"].endswith("Binding")]
     assert len(bindings) == 3
     for binding in bindings:
         assert binding["spec"]["policyName"] == binding["metadata"]["name"]
-        assert binding["spec"]["paramRef"] == {"selector": {}, "parameterNotFoundAction": "Allow"}
+        assert binding["spec"]["paramRef"] == {"name": names.PARAMETERS, "parameterNotFoundAction": "Allow"}

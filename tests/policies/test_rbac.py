@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from localcluster.box import Box
+from tests.installed import install
 from tests.policies.bench import Bench
 from tests.policies.conftest import ROOT
 
@@ -35,7 +36,8 @@ update,patch,delete replicasets.apps
 update,patch deployments.apps/scale
 create,update,patch,delete losslessrollouts.lossless.dev
 get,list,watch secrets
-get,list,watch configmaps
+get,list,watch,create,update,patch,delete configmaps
+get,list,watch,create,update,patch,delete limitranges
 get,list,watch namespaces
 create,update,patch,delete services
 create pods/eviction
@@ -51,8 +53,7 @@ create serviceaccounts/token
 @pytest.fixture(scope="module")
 def installed(box: Box) -> Box:
     """The cluster-wide install. Its pods are nobody's business here."""
-    box.kubectl("apply", "--server-side", "-k", str(ROOT / "manifests" / "install"))
-    box.kubectl("scale", "deployment/lossless-operator", "-n", SYSTEM, "--replicas=0")
+    install(box)
     return box
 
 
@@ -89,6 +90,12 @@ def test_it_may_do_what_it_needs_in_every_namespace(installed: Box) -> None:
 def test_it_may_not_write_any_spec_nor_read_secrets_nor_rule(installed: Box) -> None:
     allowed = [(verb, what) for verb, what in pairs(NEVER) if may(installed, OPERATOR, verb, what, "default")]
     assert not allowed
+
+
+def test_it_may_write_the_one_limit_range_that_the_policies_go_by(installed: Box) -> None:
+    for verb in ("create", "patch"):
+        assert may(installed, OPERATOR, verb, "limitranges", "default", "lossless-rollouts")
+        assert not may(installed, OPERATOR, verb, "limitranges", "default", "another")
 
 
 def test_it_has_one_lease_in_its_own_namespace(installed: Box) -> None:

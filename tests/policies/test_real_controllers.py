@@ -71,6 +71,7 @@ def test_with_the_rollout_deleted_held_pods_go_and_new_ones_are_plain(bench: Ben
 
 def test_in_observe_held_pods_go(bench: Bench, held: list[str]) -> None:
     bench.kubectl("patch", "lr", "web", "--type=merge", "-p", '{"spec": {"mode": "Observe"}}')
+    bench.tell_policies()
     bench.until_pods(1, timeout=60)
 
 

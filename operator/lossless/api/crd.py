@@ -54,6 +54,8 @@ def _convert(node: Schema, definitions: Schema) -> Schema:
         node["description"] = _paragraphs(node["description"])
     if "properties" in node:
         node["properties"] = {name: _convert(field, definitions) for name, field in node["properties"].items()}
+    if isinstance(node.get("additionalProperties"), dict):
+        node["additionalProperties"] = _convert(node["additionalProperties"], definitions)
     if "items" in node:
         node["items"] = _convert(node["items"], definitions)
         node.setdefault("x-kubernetes-list-type", "atomic")
@@ -148,10 +150,17 @@ def definition() -> Schema:
     }
 
 
+class _Plain(yaml.SafeDumper):
+    """Writes everything out: people read this file, and some tools know no anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def render() -> str:
     """The definition as YAML; the same models always give the same text."""
     head = "# Generated from operator/lossless/api/resource.py by `python -m lossless.api.crd`. Do not edit.\n"
-    body: str = yaml.safe_dump(definition(), sort_keys=False, width=120, allow_unicode=True)
+    body: str = yaml.dump(definition(), Dumper=_Plain, sort_keys=False, width=120, allow_unicode=True)
     return head + body
 
 

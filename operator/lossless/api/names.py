@@ -11,6 +11,13 @@ API_VERSION: Final = f"{GROUP}/{VERSION}"
 KIND: Final = "LosslessRollout"
 PLURAL: Final = "losslessrollouts"
 
+PARAMETERS: Final = "lossless-rollouts"
+"""The LimitRange (without limits) in each namespace with LosslessRollouts which the admission policies go by."""
+ABOUT: Final = f"{GROUP}/about"
+"""On that LimitRange: what it is for."""
+TARGETS: Final = f"{GROUP}/targets"
+"""On that LimitRange: the workloads whose doors are kept."""
+
 GATE: Final = f"{GROUP}/admitted"
 """The readiness gate (and pod condition): the door in."""
 
@@ -40,6 +47,13 @@ COST_BEFORE: Final = f"{GROUP}/deletion-cost-before"
 ORIGINAL_WEIGHTS: Final = f"{GROUP}/original-weights"
 """On a route: its owner's weights, while ours stand in their place, and whose splits they are."""
 
+ORIGINALS: Final = f"{GROUP}/registry-originals"
+"""JSON: by registry, what it said of the pod before it was told anything: what to put back."""
+REGISTRIES: Final = f"{GROUP}/registries"
+"""JSON: those registries, as the LosslessRollout named them, so that they can be told also when it is gone."""
+TOLD: Final = f"{GROUP}/told"
+"""Registries that can't be looked at and have been told to take the pod out."""
+
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 LOWEST_COST: Final = -(2**31)
 
@@ -57,5 +71,7 @@ PASSAGE_ANNOTATIONS: Final = (
     GONE_AT,
     DRAINED_AT,
     COST_BEFORE,
+    ORIGINALS,
+    TOLD,
 )
 """All that a passage leaves on a pod, and all that is taken off it again when the pod is let go."""

@@ -12,6 +12,8 @@ from pydantic import ConfigDict, Field
 
 from lossless.api.model import Model, rules
 from lossless.api.quantities import Duration, IntOrPercent, Port
+from lossless.api.routes import Ramp, RouteRef
+from lossless.api.traffic import Registry
 
 
 class Mode(StrEnum):
@@ -36,7 +38,7 @@ class TargetRef(Model):
     """The workload's API version."""
     kind: Annotated[str, Field(max_length=63, pattern=r"^[A-Z][A-Za-z0-9]*$")] = "Deployment"
     """The workload's kind."""
-    name: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+    name: Annotated[str, Field(min_length=1, max_length=240, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
     """The workload's name, in the namespace of the LosslessRollout."""
 
 
@@ -113,6 +115,9 @@ class Warmup(Model):
     round of requests has succeeded, so a bad release stops here."""
     max_parallel: IntOrPercent = "25%"
     """How many pods may be warming up at the same time, of the wanted replicas (rounded up, at least 1)."""
+    ramp: Ramp | None = None
+    """Then let a new pod's share of the traffic grow from little to a full one, where a route or a registry carries
+    weights (`spec.traffic`)."""
     timeout: Duration = timedelta(minutes=10)
     """A pod is let in after this long at the latest, counted from when its containers were ready, and this is said."""
 
@@ -144,6 +149,20 @@ class Drain(Model):
     this is said."""
 
 
+class Traffic(Model):
+    """Traffic sources that can't be found by themselves. Services are: by their selectors."""
+
+    registries: Annotated[
+        list[Registry],
+        Field(
+            max_length=8, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+        ),
+    ] = []
+    """Service registries whose consumers call the pods."""
+    routes: Annotated[list[RouteRef], Field(max_length=16)] = []
+    """Routes with weights, in which new pods ramp."""
+
+
 class LosslessRolloutSpec(Model):
     """What is asked of the operator."""
 
@@ -157,6 +176,11 @@ class LosslessRolloutSpec(Model):
             (
                 "duration(self.warmup.delay) < duration(self.warmup.timeout)",
                 "warmup.timeout must be longer than warmup.delay, or no pod could ever warm up in time",
+            ),
+            (
+                "!has(self.warmup.ramp) || "
+                "duration(self.warmup.delay) + duration(self.warmup.ramp.duration) < duration(self.warmup.timeout)",
+                "warmup.timeout must be longer than warmup.delay and warmup.ramp.duration together",
             ),
             ("duration(self.drain.timeout) <= duration('24h')", "drain.timeout must be a day or less"),
             ("duration(self.warmup.timeout) <= duration('24h')", "warmup.timeout must be a day or less"),
@@ -178,6 +202,8 @@ class LosslessRolloutSpec(Model):
     """The way in."""
     drain: Drain = Drain()
     """The way out."""
+    traffic: Traffic = Traffic()
+    """Traffic sources that can't be found by themselves."""
 
 
 class Condition(Model):

@@ -1,14 +1,16 @@
 """``kubectl lossless release``: break glass. Gives a workload back to Kubernetes, with no operator to help.
 
-First the mode becomes Observe: from then on the admission policies hold nothing any more, and an operator that is
-running after all would do the same as we. Then everything of ours comes off the pods and ReplicaSets, and the gates are
-opened. What it does is `core.decide.let_go`, as the operator does it.
+First the mode becomes Observe, and the workload's entry goes out of what the admission policies go by: from then on
+they hold nothing any more, and an operator that is running after all would do the same as we. Then everything of ours
+comes off the pods and ReplicaSets, and the gates are opened. What it does is `core.decide.let_go`, as the operator does
+it.
 """
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
+from lossless.api import names
 from lossless.api.resource import Mode
 from lossless.cli.errors import CliError
 from lossless.cli.look import Look, look
@@ -16,7 +18,8 @@ from lossless.cluster import patches
 from lossless.cluster.errors import Conflict, NotFound
 from lossless.cluster.gateway import Gateway, PatchType
 from lossless.cluster.gather import left_behind
-from lossless.cluster.resources import PODS, REPLICA_SETS, ROLLOUTS
+from lossless.cluster.parameters import without
+from lossless.cluster.resources import LIMIT_RANGES, PODS, REPLICA_SETS, ROLLOUTS
 from lossless.core.decide import let_go
 from lossless.core.steps import LetGo, SetKeep, Step
 
@@ -39,6 +42,7 @@ async def release(gateway: Gateway, namespace: str, name: str, say: Say) -> None
     if _is_there(found, name):
         await gateway.patch(ROLLOUTS, namespace, name, {"spec": {"mode": Mode.OBSERVE.value}})
         say(f"losslessrollout/{name}: mode is now {Mode.OBSERVE.value}")
+        await _open_the_policies(gateway, found, name, say)
     else:
         say(f"losslessrollout/{name} is gone; what it left behind is let go")
     for _ in range(ROUNDS):
@@ -57,6 +61,20 @@ def held(found: Look, name: str) -> str:
     steps = _steps(found, name)
     pods = sum(isinstance(step, LetGo) for step in steps)
     return f"{pods} pods and {len(steps) - pods} ReplicaSets"
+
+
+async def _open_the_policies(gateway: Gateway, found: Look, name: str, say: Say) -> None:
+    """What the operator would do on hearing of the mode."""
+    target = found.rollouts(name)[0].target
+    try:
+        told = await gateway.get(LIMIT_RANGES, found.namespace, names.PARAMETERS)
+    except NotFound:
+        return  # No operator has ever told the policies anything here.
+    targets = (told["metadata"].get("annotations") or {}).get(names.TARGETS, "")
+    rest = without(targets, target.kind, target.name)
+    metadata = {"resourceVersion": told["metadata"]["resourceVersion"], "annotations": {names.TARGETS: rest}}
+    await gateway.patch(LIMIT_RANGES, found.namespace, names.PARAMETERS, {"metadata": metadata})
+    say(f"limitrange/{names.PARAMETERS}: the admission policies leave {target.kind.lower()}/{target.name} alone")
 
 
 def _is_there(found: Look, name: str) -> bool:

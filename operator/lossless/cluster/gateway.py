@@ -39,6 +39,7 @@ class PatchType(StrEnum):
 
     MERGE = "application/merge-patch+json"
     STRATEGIC = "application/strategic-merge-patch+json"
+    APPLY = "application/apply-patch+yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,17 @@ class Gateway:
         path = resource.path(namespace, name, subresource)
         what = f"{resource.plural}/{subresource}" if subresource else resource.plural
         return await self._ask("patch", what, "PATCH", path, body=body, content_type=kind)
+
+    async def apply(self, resource: Resource, namespace: str | None, name: str, body: Raw, manager: str) -> Raw:
+        """Have these fields of an object be so, whether it is there or not: server-side apply, as `manager`.
+
+        Unlike `create` it asks RBAC for an object of this very name, so a Role can grant that one and no other.
+        """
+        path = resource.path(namespace, name)
+        query = {"fieldManager": manager, "force": "true"}
+        return await self._ask(
+            "apply", resource.plural, "PATCH", path, query=query, body=body, content_type=PatchType.APPLY
+        )
 
     async def create(self, resource: Resource, namespace: str | None, body: Raw) -> Raw:
         """A new object. Not retried: after a lost answer only a look tells whether it is there."""

@@ -31,7 +31,7 @@ def move(step: Move, seen: SeenPod, rollout: str, now: datetime) -> Raw:
 
 def let_go(step: LetGo, seen: SeenPod, now: datetime) -> Raw:
     """Everything of ours comes off the pod; its gate opens and stays open."""
-    annotations: dict[str, str | None] = dict.fromkeys(names.PASSAGE_ANNOTATIONS)
+    annotations: dict[str, str | None] = dict.fromkeys((*names.PASSAGE_ANNOTATIONS, names.REGISTRIES))
     before = step.pod.passage.cost_before
     if before is not None:
         annotations[names.DELETION_COST] = before or None

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from lossless.analysis.facts import Facts
 from lossless.analysis.findings import find
@@ -17,17 +17,20 @@ from lossless.api import names
 from lossless.api.resource import InFlight, LosslessRolloutStatus, Mode
 from lossless.cluster.act import Actor, StartsWarmups
 from lossless.cluster.adoption import Adoption
-from lossless.cluster.errors import ClusterError
+from lossless.cluster.errors import ClusterError, NotLeading
 from lossless.cluster.gather import UNREADABLE, Asked, Gathered, gather, left_behind
 from lossless.cluster.interest import Key
 from lossless.cluster.live import LiveReader
 from lossless.cluster.observed import SeenPod, SeenRollout
+from lossless.cluster.parameters import Parameters
 from lossless.cluster.report import Reporter
 from lossless.cluster.store import Store
 from lossless.core.decide import decide, let_go
 from lossless.core.passage import Stage
 from lossless.core.steps import Decision, Event, Move
 from lossless.core.world import InFlightCount, Pod, WarmupProgress, World
+
+UNTOLD_AGAIN: Final = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -74,6 +77,7 @@ class Reconciler:
     store: Store
     actor: Actor
     adoption: Adoption
+    parameters: Parameters
     live: LiveReader
     reporter: Reporter
     warmups: WarmupBook
@@ -93,6 +97,7 @@ class Reconciler:
             Outdated: something changed while it was acted upon; come again at once.
             ClusterError: the API server did not do what was asked; come again later.
         """
+        untold = await self._tell_policies(key[0])
         rollout = self.store.rollouts.named(*key)
         if rollout is None or rollout.deleting:
             await self._give_back(key)
@@ -104,7 +109,7 @@ class Reconciler:
             gathered, decision = await self._look_again(gathered)
         self._keep_warmups(key, gathered.world)
         self.metrics.observe_decision(key, decision, gathered.world, self.clock())
-        status = self._with_findings(gathered, decision.status)
+        status = self._with_findings(gathered, decision.status, untold is None)
         try:
             await self._act(gathered, decision)
         except ClusterError:
@@ -113,8 +118,22 @@ class Reconciler:
             raise
         put_off = await self.reporter.report(rollout, status)
         await self._publish(rollout, decision.events)
-        waits = [look_again, put_off, self._until(decision.wake_at)]
+        waits = [untold, look_again, put_off, self._until(decision.wake_at)]
         return min((wait for wait in waits if wait is not None), default=None)
+
+    async def _tell_policies(self, namespace: str) -> float | None:
+        """Have the admission policies know what they must. Says in how many seconds to try again, if they do not.
+
+        Whoever is there already is taken care of all the same.
+        """
+        try:
+            await self.parameters.ensure(namespace)
+        except NotLeading:
+            raise
+        except ClusterError as error:
+            _log.warning("the admission policies can't be told: %s", error, extra={"rollout": namespace})
+            return UNTOLD_AGAIN
+        return None
 
     async def _adopt(self, rollout: SeenRollout) -> float | None:
         """Have all of the workload's pods in the store, also those that no watch tells of."""
@@ -175,11 +194,13 @@ class Reconciler:
             self._warming[key] = of_interest
             self.warmups.keep_only(frozenset().union(*self._warming.values()))
 
-    def _with_findings(self, gathered: Gathered, status: LosslessRolloutStatus) -> LosslessRolloutStatus:
-        findings = find(facts) if (facts := self._facts(gathered)) else []
+    def _with_findings(
+        self, gathered: Gathered, status: LosslessRolloutStatus, policies_know: bool
+    ) -> LosslessRolloutStatus:
+        findings = find(facts) if (facts := self._facts(gathered, policies_know)) else []
         return status.model_copy(update={"findings": list(findings)})
 
-    def _facts(self, gathered: Gathered) -> Facts | None:
+    def _facts(self, gathered: Gathered, policies_know: bool) -> Facts | None:
         world, namespace = gathered.world, gathered.rollout.namespace
         if world.workload is None:
             return None
@@ -193,6 +214,7 @@ class Reconciler:
             services=[one.raw for one in self.store.services.where("namespace", namespace) if one.selects(labels)],
             pods=world.pods,
             current_revision=world.workload.current_revision,
+            gate_injection_works=None if policies_know else False,
         )
 
     async def _publish(self, rollout: SeenRollout, events: Iterable[Event]) -> None:

@@ -16,6 +16,7 @@ from lossless.core import capacity, moment, report, way_in, way_out
 from lossless.core.moment import Moment, progress_of
 from lossless.core.passage import Passage, Stage
 from lossless.core.steps import Decision, Event, LetGo, Move, SetKeep, StartWarmup, Step, Verb
+from lossless.core.tell import tell
 from lossless.core.waits import Wait, first_wait
 from lossless.core.world import Group, Pod, World
 
@@ -43,17 +44,33 @@ def decide(world: World, now: datetime) -> Decision:
         return Decision(status=report.status_of(moment.at(world, now), ()), steps=steps)
     here = moment.at(world, now)
     spared = _spared(here)
-    plans = [_plan(pod, here, spared) for pod in world.pods if pod.live]
+    plans = [_with_tellings(_plan(pod, here, spared), here) for pod in world.pods if pod.live]
     moves = tuple(step for plan in plans for step in plan.steps)
     raised, lowered = _keeps(here, moves)
+    # Who is being deleted past the door is taken out everywhere at once: its preStop sleep is all the time there is.
+    skipped = tuple(step for pod in world.pods if not pod.live for step in tell(pod, here, pod.passage)[1])
     waits = tuple((plan.pod, plan.wait) for plan in plans if plan.wait)
     return Decision(
         status=report.status_of(here, waits),
-        steps=(*raised, *moves, *lowered),
+        steps=(*skipped, *raised, *moves, *lowered),
         waits=waits,
         events=_skipped(world),
         wake_at=_wake_at(here, plans),
+        ramp=here.ramp,
     )
+
+
+def _with_tellings(plan: Plan, here: Moment) -> Plan:
+    """With what the registries are to be told of this pod, and what has to be written on it first."""
+    move = next((step for step in plan.steps if isinstance(step, Move)), None)
+    passage, tells = tell(plan.pod, here, move.passage if move else plan.pod.passage)
+    steps = plan.steps
+    if move and passage != move.passage:
+        steps = tuple(replace(step, passage=passage) if step is move else step for step in steps)
+    elif move is None and passage != plan.pod.passage:
+        message = "what the registries hold of it"
+        steps = (*steps, Move(Verb.NOTE, plan.pod, passage, "Registered", message))
+    return replace(plan, steps=(*steps, *tells))
 
 
 def let_go(pods: tuple[Pod, ...], groups: tuple[Group, ...]) -> tuple[Step, ...]:
@@ -140,10 +157,32 @@ def _way_in(pod: Pod, here: Moment, spared: frozenset[str]) -> Plan:
         shut = replace(passage, stage=Stage.STARTING, since=here.now, warmed=0)
         message = "its gate was opened before it was ready"
         return Plan(pod, steps=(Move(Verb.CLOSE, pod, shut, "NotLetIn", message, gate=False),))
+    if passage.stage is Stage.RAMPING and _older(passage.since, pod.containers_ready_since):
+        back = replace(passage, stage=Stage.STARTING, since=here.now, warmed=0)
+        message = "a container was restarted: it is cold again"
+        return Plan(pod, steps=(Move(Verb.CLOSE, pod, back, "Restarted", message, gate=False),))
     wait = way_in.wait_on_the_way_in(pod, here)
     if wait is None:
         return Plan(pod, steps=(_admit(pod, here),))
+    if wait.stage is Stage.RAMPING and passage.stage is not Stage.RAMPING:
+        return Plan(pod, wait, (_ramp(pod, wait, here),))
     return Plan(pod, wait, _warm_up(pod, wait, here) if wait.stage is Stage.WARMING else _note(pod, wait, here))
+
+
+def _ramp(pod: Pod, wait: Wait, here: Moment) -> Move:
+    """From here on it has some traffic: so it also has something to drain, should it have to go."""
+    begun = replace(
+        pod.passage,
+        stage=Stage.RAMPING,
+        since=here.now,
+        waiting_for=wait.text,
+        admitted_at=here.now,
+        admitted_restarts=-1,
+        withdrawn_at=None,
+        gone_at=None,
+        drained_at=None,
+    )
+    return Move(Verb.RAMP, pod, begun, wait.reason, wait.message)
 
 
 def _admit(pod: Pod, here: Moment) -> Move:

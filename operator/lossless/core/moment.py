@@ -1,14 +1,14 @@
 """The world at one moment, and what follows from it for all pods together: who may warm up, who must be let in cold."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from lossless.api.quantities import resolve
 from lossless.api.resource import OnWarmupFailure
-from lossless.core import capacity
+from lossless.core import capacity, ramp
 from lossless.core.passage import Stage
 from lossless.core.surplus import surplus
-from lossless.core.world import Pod, WarmupProgress, World
+from lossless.core.world import Pod, RampStep, WarmupProgress, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,8 @@ class Moment:
     tolerated: int
     slots: frozenset[str]
     """Pods that may be warming up now (uids): maxParallel of them."""
+    ramp: RampStep | None
+    """What the pods that ramp are given now; None: none does."""
     needed_cold: frozenset[str]
     """Pods to be let in at once, warm or not, since fewer serve than the strategy tolerates (uids)."""
 
@@ -48,9 +50,30 @@ def at(world: World, now: datetime) -> Moment:
         serving=len(capacity.serving(world)),
         established=established,
         tolerated=capacity.tolerated(world.workload, established) if world.workload else 0,
-        slots=_slots(world, coming),
+        slots=_slots(world, [pod for pod in coming if pod.stage is not Stage.RAMPING]),
+        ramp=_ramp(world, now),
         needed_cold=_needed_cold(world, established, coming),
     )
+
+
+def _ramp(world: World, now: datetime) -> RampStep | None:
+    """The step in force, as long as it is one for the pods that ramp now; else the next."""
+    asked = world.spec.warmup.ramp
+    pods = sorted((pod for pod in world.pods if _ramps(pod)), key=lambda pod: pod.uid)
+    if asked is None or not pods:
+        return None
+    serving = max(1, len(capacity.serving(world)))
+    before = world.ramp_step
+    same = before is not None and [uid for uid, _ in before.fractions] == [pod.uid for pod in pods]
+    if before is not None and same and before.until is not None and now < before.until:
+        return replace(before, serving=serving)
+    step = ramp.step(asked, [now - (pod.passage.since or now) for pod in pods])
+    fractions = tuple((pod.uid, fraction) for pod, fraction in zip(pods, step.fractions, strict=True))
+    return RampStep(fractions, serving, now + step.lasts if step.lasts else None)
+
+
+def _ramps(pod: Pod) -> bool:
+    return pod.live and pod.stage is Stage.RAMPING and pod.containers_ready
 
 
 def progress_of(pod: Pod) -> WarmupProgress | None:
@@ -78,7 +101,13 @@ def _coming(world: World, going: frozenset[str], now: datetime) -> list[Pod]:
 
     def furthest(pod: Pod) -> tuple[object, ...]:
         progress = progress_of(pod)
-        return (pod.stage is not Stage.WARMING, -(progress.sent if progress else 0), pod.created_at, pod.name)
+        return (
+            pod.stage is not Stage.RAMPING,
+            pod.stage is not Stage.WARMING,
+            -(progress.sent if progress else 0),
+            pod.created_at,
+            pod.name,
+        )
 
     return sorted(settled, key=furthest) + sorted(unsettled, key=furthest)
 

@@ -1,5 +1,6 @@
 """A pod's passage: its way through the two doors, as it is kept on the pod itself."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ class Stage(StrEnum):
     SETTLING = "Settling"
     WAITING = "Waiting"
     WARMING = "Warming"
+    RAMPING = "Ramping"
     ADMITTED = "Admitted"
     WITHDRAWN = "Withdrawn"
     DRAINING = "Draining"
@@ -23,7 +25,7 @@ class Stage(StrEnum):
 
     @property
     def is_in(self) -> bool:
-        return self in (Stage.STARTING, Stage.SETTLING, Stage.WAITING, Stage.WARMING)
+        return self in (Stage.STARTING, Stage.SETTLING, Stage.WAITING, Stage.WARMING, Stage.RAMPING)
 
     @property
     def is_out(self) -> bool:
@@ -45,13 +47,22 @@ class Passage:
     admitted_at: datetime | None = None
     """When it was first let in. None: it never had traffic."""
     admitted_restarts: int = 0
-    """Container restarts counted when it was let in: more of them now means that it is cold again."""
+    """Container restarts counted when it was let in: more of them now means that it is cold again. -1: it has only had
+    a part of the traffic yet."""
     withdrawn_at: datetime | None = None
     gone_at: datetime | None = None
     """When it was last seen to be gone from every traffic source: settle counts from here."""
     drained_at: datetime | None = None
     cost_before: str | None = None
     """The user's own deletion cost while ours stands in its place; empty: there was none."""
+    originals: tuple[tuple[str, str], ...] = ()
+    """By registry: what it said of the pod before we told it anything. Those that are not here were not told."""
+    told: tuple[str, ...] = ()
+    """Registries that can't be looked at and have been told to take it out."""
+
+    def original(self, source: str) -> str | None:
+        """What to put back there; None: it was not told anything."""
+        return dict(self.originals).get(source)
 
     def to_annotations(self) -> dict[str, str | None]:
         """Every annotation of a passage; None where it is to be taken off."""
@@ -66,6 +77,8 @@ class Passage:
             names.GONE_AT: format_time(self.gone_at),
             names.DRAINED_AT: format_time(self.drained_at),
             names.COST_BEFORE: self.cost_before,
+            names.ORIGINALS: json.dumps(dict(self.originals), sort_keys=True) if self.originals else None,
+            names.TOLD: ",".join(self.told) or None,
         }
 
     @classmethod
@@ -78,11 +91,15 @@ class Passage:
             waiting_for=annotations.get(names.WAITING_FOR, ""),
             warmed=_count(annotations.get(names.WARMED)),
             admitted_at=parse_time(annotations.get(names.ADMITTED_AT)),
-            admitted_restarts=_count(annotations.get(names.ADMITTED_RESTARTS)),
+            admitted_restarts=-1
+            if annotations.get(names.ADMITTED_RESTARTS) == "-1"
+            else _count(annotations.get(names.ADMITTED_RESTARTS)),
             withdrawn_at=parse_time(annotations.get(names.WITHDRAWN_AT)),
             gone_at=parse_time(annotations.get(names.GONE_AT)),
             drained_at=parse_time(annotations.get(names.DRAINED_AT)),
             cost_before=annotations.get(names.COST_BEFORE),
+            originals=_originals(annotations.get(names.ORIGINALS)),
+            told=tuple(sorted({one for one in annotations.get(names.TOLD, "").split(",") if one})),
         )
 
 
@@ -130,6 +147,16 @@ def parse_time(text: str | None) -> datetime | None:
     except (ValueError, OverflowError):
         return None
     return at if 1970 <= at.year < 9000 else None
+
+
+def _originals(text: str | None) -> tuple[tuple[str, str], ...]:
+    try:
+        found = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return ()
+    if not isinstance(found, dict):
+        return ()
+    return tuple(sorted((source, said) for source, said in found.items() if isinstance(said, str)))
 
 
 def _count(text: str | None) -> int:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from lossless.api.resource import LosslessRolloutStatus
 from lossless.core.passage import Passage
 from lossless.core.waits import Wait
-from lossless.core.world import Group, Pod
+from lossless.core.world import Group, Pod, RampStep
 
 
 class Verb(StrEnum):
@@ -16,6 +16,7 @@ class Verb(StrEnum):
     ADOPT = "adopt"
     NOTE = "note"
     WARM_UP = "warm up"
+    RAMP = "ramp"
     ADMIT = "admit"
     CLOSE = "close the door in again"
     WITHDRAW = "withdraw"
@@ -79,7 +80,16 @@ class LetGo:
     pod: Pod
 
 
-Step = Move | StartWarmup | SetKeep | LetGo
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Have a registry give this pod such a fraction of its full share: 0 takes it out, 1 puts back what was there."""
+
+    pod: Pod
+    source: str
+    fraction: float
+
+
+Step = Move | StartWarmup | SetKeep | LetGo | Tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +102,5 @@ class Decision:
     """What each pod under way waits for."""
     events: tuple[Event, ...] = ()
     wake_at: datetime | None = None
+    ramp: RampStep | None = None
+    """What the pods that ramp are to be given; None: none does."""

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from lossless.api.resource import OnWarmupFailure
+from lossless.core import ramp
 from lossless.core.moment import Moment, has_failed, progress_of
 from lossless.core.passage import Stage
 from lossless.core.waits import Check, Wait, bounded, first_wait
@@ -44,6 +45,8 @@ def slot_free(pod: Pod, moment: Moment) -> Wait | None:
     """No more pods warm up at once than maxParallel allows."""
     if not moment.world.spec.warmup.requests or pod.uid in moment.slots or pod.uid in moment.needed_cold:
         return None
+    if pod.stage is Stage.RAMPING:
+        return None
     if (progress := progress_of(pod)) and progress.done:
         return None
     return Wait(
@@ -58,7 +61,7 @@ def slot_free(pod: Pod, moment: Moment) -> Wait | None:
 def primed(pod: Pod, moment: Moment) -> Wait | None:
     """The warm-up requests have been made."""
     warmup = moment.world.spec.warmup
-    if not warmup.requests or pod.uid in moment.needed_cold:
+    if not warmup.requests or pod.uid in moment.needed_cold or pod.stage is Stage.RAMPING:
         return None
     progress = progress_of(pod)
     since = pod.passage.since if pod.stage is Stage.WARMING and pod.passage.since else moment.now
@@ -70,7 +73,25 @@ def primed(pod: Pod, moment: Moment) -> Wait | None:
     return None
 
 
-WAY_IN: Final[tuple[Check, ...]] = (started, not_held, settled_in, slot_free, primed)
+def ramped(pod: Pod, moment: Moment) -> Wait | None:
+    """Its share of the traffic has grown to a full one, where something carries weights."""
+    asked = moment.world.spec.warmup.ramp
+    if asked is None or not moment.world.weighted or moment.serving < 1 or pod.uid in moment.needed_cold:
+        return None
+    begun = pod.passage.since if pod.stage is Stage.RAMPING and pod.passage.since else moment.now
+    age = moment.now - begun
+    if age >= asked.duration:
+        return None
+    message = (
+        f"{ramp.fraction(asked, age):.0%} of a full share, {asked.curve.value}ly to all of it within {asked.duration}"
+    )
+    until = min(
+        begun + asked.duration, moment.ramp.until if moment.ramp and moment.ramp.until else begun + asked.duration
+    )
+    return Wait(Stage.RAMPING, "Ramping", message, begun, until)
+
+
+WAY_IN: Final[tuple[Check, ...]] = (started, not_held, settled_in, slot_free, primed, ramped)
 _HOLD: Final[tuple[Check, ...]] = (slot_free, primed)
 """What is left of it at warmup.timeout where warm-up must have succeeded."""
 

@@ -16,15 +16,23 @@ KUBELET_SYNC: Final = timedelta(seconds=5)
 
 
 def told_everyone(pod: Pod, moment: Moment) -> Wait | None:
-    """Its gate is closed; the sources that must be told have been told by the same step."""
-    if pod.passage.withdrawn_at and not pod.open:
-        return None
-    return Wait(Stage.WITHDRAWN, "Withdrawing", "it is being withdrawn", _start(pod, moment))
+    """Its gate is closed, and whoever can't be looked at has been told."""
+    if not pod.passage.withdrawn_at or pod.open:
+        return Wait(Stage.WITHDRAWN, "Withdrawing", "it is being withdrawn", _start(pod, moment))
+    untold = [one.source for one in pod.registrations if one.blind and one.source not in pod.passage.told]
+    if untold:
+        message = f"{', '.join(untold)} must be told"
+        return Wait(Stage.WITHDRAWN, "Telling", message, _start(pod, moment), _deadline(pod, moment))
+    return None
 
 
 def gone_from_every_source(pod: Pod, moment: Moment) -> Wait | None:
     """No traffic source that can be seen still lists it."""
+    silent = [sighting for sighting in pod.sightings if sighting.presence is Presence.UNANSWERED]
     present = [sighting for sighting in pod.sightings if sighting.presence is Presence.PRESENT]
+    if not present and silent:
+        said = ", ".join(f"{sighting.source} ({sighting.evidence})" for sighting in silent)
+        return Wait(Stage.WITHDRAWN, "NotSeen", f"no answer from {said}", _start(pod, moment), _deadline(pod, moment))
     if not present:
         return None
     listed = ", ".join(
@@ -35,7 +43,7 @@ def gone_from_every_source(pod: Pod, moment: Moment) -> Wait | None:
 
 def settled(pod: Pod, moment: Moment) -> Wait | None:
     """Those who may still hold its address have had the time to forget it."""
-    settle = moment.world.spec.drain.settle
+    settle = max([moment.world.spec.drain.settle, *(sighting.settle for sighting in pod.sightings)])
     since = pod.passage.gone_at or moment.now
     until = max(since, moment.world.followers_caught_up_at or since) + settle
     if not pod.gated and pod.ready_since:

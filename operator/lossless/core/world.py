@@ -1,7 +1,7 @@
 """What is known at one moment: frozen, gathered at the edges, handed to the core."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from lossless.api.resource import LosslessRolloutSpec, LosslessRolloutStatus
@@ -26,6 +26,48 @@ class Sighting:
     source: str
     presence: Presence
     evidence: str = ""
+    settle: timedelta = timedelta(0)
+    """How long those who follow this source go on with what they hold, after it has let the pod go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What a registry is set to give one pod, which is somebody's word and not the pod's readiness."""
+
+    source: str
+    fraction: float | None = None
+    """Of its full share: 0 withdrawn, 1 as it registered itself. None: not registered, or not known."""
+    original: str = ""
+    """What to put back if it is changed, in the registry's own words."""
+    replaces: bool = False
+    """`original` is a newer one of the owner's own: keep it in place of the one that is kept."""
+    weighs: bool = False
+    """It can give a fraction between 0 and 1."""
+    blind: bool = False
+    """Nobody can look what it holds: what it was told is all there is to go by."""
+    told_out: bool = False
+    """It has been told to take the pod out, successfully, by this very process."""
+
+
+@dataclass(frozen=True, slots=True)
+class RampStep:
+    """What the pods that ramp are given for a while."""
+
+    fractions: tuple[tuple[str, float], ...]
+    """Of a full share, by uid; in the order of the uids."""
+    serving: int
+    """How many pods with a full share they stand beside."""
+    until: datetime | None
+    """When the next step is due; None: every ramp is over."""
+
+    @property
+    def share(self) -> float:
+        """Of the traffic of all: Σc / (R + Σc); see `lossless.core.ramp`."""
+        cold = sum(fraction for _, fraction in self.fractions)
+        return cold / (self.serving + cold) if cold else 0.0
+
+    def of(self, uid: str) -> float:
+        return dict(self.fractions).get(uid, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +136,7 @@ class Pod:
     passage: Passage = field(default_factory=Passage)
     holds: tuple[Hold, ...] = ()
     sightings: tuple[Sighting, ...] = ()
+    registrations: tuple[Registered, ...] = ()
     warmup: WarmupProgress | None = None
     in_flight: InFlightCount | None = None
     resource_version: str = ""
@@ -187,6 +230,10 @@ class World:
     workload: Workload | None = None
     problem: Problem | None = None
     pods: tuple[Pod, ...] = ()
+    weighted: bool = False
+    """Something carries a weight for each pod, or for those that ramp: a route, or a registry that weighs."""
+    ramp_step: RampStep | None = None
+    """The step that is in force."""
     followers_caught_up_at: datetime | None = None
     """When those who follow the API server (every kube-proxy, every gateway) know again what it knows, after it was out
     of reach. Before that, nothing that it says is evidence of what they do. None: there was no such time."""
