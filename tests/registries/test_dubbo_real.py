@@ -1,0 +1,291 @@
+"""Dubbo itself: providers, consumers of both kinds of discovery, and their ZooKeeper, with our entries in its rules."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from kazoo.client import KazooClient
+from kazoo.security import make_digest_acl
+
+from localcluster import Box
+from localcluster.load.dubbo import DubboPlan, running_dubbo
+from localcluster.load.running import LoadRun
+from localcluster.servers.dubbo import INTERFACE, PORT, QOS_PORT, Provider
+from localcluster.servers.zookeeper import ZooKeeper as Server
+from lossless.api import traffic
+from lossless.core.world import Presence
+from lossless.traffic.registries.client import Client, session
+from lossless.traffic.registries.dubbo import LEFT_AFTER, Dubbo
+from lossless.traffic.registries.errors import Refused, Unreachable
+from lossless.traffic.registries.registry import Instance
+from lossless.traffic.registries.zookeeper import Changed, ZooKeeper
+from tests.registries.conftest import anywhere, pod
+
+RULE = f"/dubbo/config/dubbo/{INTERFACE}::.configurators"
+A, B = pod("10.244.220.1", PORT), pod("10.244.220.2", PORT)
+CONSUMERS = ("interface", "application", "both")
+
+
+@pytest.fixture(scope="module")
+def server(box: Box) -> Iterator[Server]:
+    with Server(box) as running:
+        yield running
+
+
+def run(box: Box, provider: Provider, ip: str) -> subprocess.Popen[bytes]:
+    argv = ["sh", "-c", "exec " + " ".join(f'"{word}"' for word in provider.command())]
+    return box.popen(argv, env={"POD_IP": ip, "POD_NAME": ip}, log=f"dubbo-{ip}")
+
+
+class Shop:
+    """Two providers, a consumer of each kind, and our file for them."""
+
+    def __init__(self, box: Box, server: Server, runs: dict[str, LoadRun]) -> None:
+        self.box, self.server, self.runs = box, server, runs
+
+    def do(self, what: str, *arguments: Any, clock: Callable[[], float] = time.time) -> Any:
+        """Our file's method, from outside the box."""
+
+        async def doing() -> Any:
+            registry = _ours(self.server, clock)
+            try:
+                return await getattr(registry, what)(*arguments)
+            finally:
+                await registry.close()
+
+        return asyncio.run(doing())
+
+    def later(self, what: str, *arguments: Any) -> None:
+        """As `do`, when what stays for a while may go."""
+        self.do(what, *arguments, clock=lambda: time.time() + LEFT_AFTER + 1)
+
+    def presence(self, instance: Instance) -> Presence:
+        seen: Presence = self.do("look", [instance])[instance.uid].presence
+        return seen
+
+    def shares(self, kind: str) -> Counter[str]:
+        """Who answered the last requests, in percent."""
+        last = [result for result in self.runs[kind].so_far().results if not result.lost][-100:]
+        return Counter(result.pod or "" for result in last)
+
+    def until(self, described: str, so: Callable[[Counter[str]], bool]) -> None:
+        for kind in CONSUMERS:
+            self.box.wait_until(lambda kind=kind: so(self.shares(kind)), describe=f"{kind}: {described}")  # type: ignore[misc]
+
+
+def _ours(server: Server, clock: Callable[[], float] = time.time, **more: object) -> Dubbo:
+    named = traffic.Dubbo.model_validate({"zookeeper": ["zookeeper:2181"], "application": "web", **more})
+    znodes = ZooKeeper((server.connect_string_outside,), 10, anywhere)
+    client = Client(session(allowed=anywhere), 10, allowed=anywhere)
+    return Dubbo(named, znodes, client, timeout=10, clock=clock)
+
+
+@pytest.fixture(scope="module")
+def shop(box: Box, server: Server) -> Iterator[Shop]:
+    providers = [run(box, Provider(server.connect_string, qos="off"), one.addresses[0]) for one in (A, B)]
+    with ExitStack() as stack:
+        for provider in providers:
+            stack.callback(provider.kill)
+        runs = {
+            kind: stack.enter_context(
+                running_dubbo(
+                    box,
+                    DubboPlan(rate=50, registry=server.connect_string, follows=kind, caller=f"from-{kind}"),  # type: ignore[arg-type]
+                    name=f"dubbo-{kind}",
+                    reconciled=False,
+                )
+            )
+            for kind in CONSUMERS
+        }
+        made = Shop(box, server, runs)
+        made.until("both answer", lambda shares: min(shares[A.addresses[0]], shares[B.addresses[0]]) > 20)
+        yield made
+
+
+def test_a_disabled_provider_is_called_by_nobody_and_back_again_afterwards(shop: Shop) -> None:
+    shop.do("withdraw", A)
+    assert shop.presence(A) is Presence.ABSENT
+    shop.until("only B answers", lambda shares: set(shares) == {B.addresses[0]})
+    shop.do("restore", A)
+    shop.until("both answer", lambda shares: shares[A.addresses[0]] > 20)
+    assert shop.presence(A) is Presence.PRESENT
+    shop.later("restore", A)
+    assert shop.server.read(RULE) is None
+    shop.until("both still answer", lambda shares: shares[A.addresses[0]] > 20)
+    for kind in CONSUMERS:
+        lost = shop.runs[kind].so_far().lost
+        assert not lost, f"{kind}: {lost[:3]}"
+
+
+def test_just_taking_the_entry_out_would_leave_a_provider_idle(shop: Shop) -> None:
+    """The negative control to the entry that stays for a while."""
+    shop.do("withdraw", A)
+    shop.until("only B answers", lambda shares: set(shares) == {B.addresses[0]})
+    shop.server.delete(RULE)
+    shop.box.wait_until(lambda: shop.shares("interface")[A.addresses[0]] > 20, describe="A answers some")
+    assert set(shop.shares("application")) == {B.addresses[0]}
+    shop.do("withdraw", A)
+    shop.do("restore", A)
+    shop.until("both answer", lambda shares: shares[A.addresses[0]] > 20)
+
+
+def test_a_weight_is_a_share_for_consumers_of_every_kind(shop: Shop) -> None:
+    shop.do("weigh", B, 0.1)  # 10 : 100, so about 9 of 100
+    shop.until("B gets little, not nothing", lambda shares: 0 < shares[B.addresses[0]] <= 25)
+    shop.do("weigh", A, 0.1)
+    shop.until("both get the same", lambda shares: min(shares.values()) > 25)
+    shop.do("restore", A)
+    shop.do("restore", B)
+    assert shop.server.read(RULE) is None
+    shop.until("both answer", lambda shares: min(shares.values()) > 25)
+
+
+def test_the_rules_of_others_are_kept_and_ours_ends_with_our_entry(shop: Shop) -> None:
+    theirs = f"# ours\nconfigVersion: v2.7\nscope: service\nkey: {INTERFACE}\nowner: us\nconfigs: []\n"
+    shop.server.write(RULE, theirs)
+    shop.do("withdraw", A)
+    shop.until("only B answers", lambda shares: set(shares) == {B.addresses[0]})
+    shop.do("restore", A)
+    shop.until("both answer", lambda shares: shares[A.addresses[0]] > 20)
+    shop.later("restore", A)
+    assert (shop.server.read(RULE) or "").startswith(theirs.removesuffix(" []\n"))
+    shop.server.delete(RULE)
+
+
+def test_what_is_empty_to_us_is_not_to_consumers(shop: Shop) -> None:
+    """The negative control to the above: an empty list of entries leaves the last ones in force."""
+    shop.do("withdraw", A)
+    shop.until("only B answers", lambda shares: set(shares) == {B.addresses[0]})
+    shop.server.write(RULE, f"configVersion: v2.7\nscope: service\nkey: {INTERFACE}\nconfigs: []\n")
+    shop.do("look", [A])
+    assert shop.presence(A) is Presence.PRESENT  # for whoever comes anew
+    assert all(set(shop.shares(kind)) == {B.addresses[0]} for kind in CONSUMERS)
+    shop.do("withdraw", A)
+    shop.do("restore", A)
+    shop.until("both answer", lambda shares: shares[A.addresses[0]] > 20)
+    shop.server.delete(RULE)
+
+
+def test_the_last_provider_stays(shop: Shop) -> None:
+    shop.do("withdraw", A)
+    with pytest.raises(Refused, match="no other provider"):
+        shop.do("withdraw", B)
+    shop.do("restore", A)
+
+
+def test_it_still_holds_when_a_provider_registers_anew(shop: Shop) -> None:
+    shop.do("withdraw", A)
+    shop.until("only B answers", lambda shares: set(shares) == {B.addresses[0]})
+    again = run(shop.box, Provider(shop.server.connect_string, qos="off"), "10.244.220.3")
+    try:
+        shop.until("the third answers", lambda shares: shares["10.244.220.3"] > 20)
+        assert all(A.addresses[0] not in shop.shares(kind) for kind in CONSUMERS)
+    finally:
+        again.kill()
+    shop.do("restore", A)
+
+
+def test_zookeeper_away_is_unreachable_and_back_is_back(shop: Shop) -> None:
+    async def story() -> None:
+        registry = _ours(shop.server)
+        assert (await registry.look([A]))[A.uid].presence is Presence.PRESENT
+        await asyncio.to_thread(shop.server.kill)
+        with pytest.raises(Unreachable):
+            await registry.look([A])
+        await asyncio.to_thread(shop.server.start)
+        for _ in range(30):
+            try:
+                found = (await registry.look([A]))[A.uid]
+            except Unreachable:
+                continue
+            if found.presence is Presence.PRESENT:
+                break
+        assert found.presence is Presence.PRESENT
+        await registry.close()
+
+    asyncio.run(story())
+
+
+async def test_nodes_are_made_changed_and_deleted_at_their_version_only(server: Server) -> None:
+    znodes = ZooKeeper((server.connect_string_outside,), 10, anywhere)
+    path = "/test/versions/node"
+    assert await znodes.get(path) is None
+    assert await znodes.children(path) == ()
+    await znodes.create(path, b"one")
+    with pytest.raises(Changed):
+        await znodes.create(path, b"two")
+    node = await znodes.get(path)
+    assert node is not None
+    await znodes.set(path, b"two", node.version)
+    with pytest.raises(Changed):
+        await znodes.set(path, b"three", node.version)
+    with pytest.raises(Changed):
+        await znodes.delete(path, node.version)
+    assert await znodes.children("/test/versions") == ("node",)
+    await znodes.delete(path, node.version + 1)
+    with pytest.raises(Changed):
+        await znodes.delete(path, -1)
+    with pytest.raises(Refused, match="has nodes below it"):
+        await znodes.delete("/test", -1)
+    with pytest.raises(Refused, match="no path"):
+        await znodes.get("/test/../x")
+    await znodes.close()
+
+
+async def test_access_control_is_refused(server: Server) -> None:
+    owner = KazooClient(server.connect_string_outside, auth_data=[("digest", "owner:secret")])
+    await asyncio.to_thread(owner.start)
+    owner.create("/sealed", b"theirs", acl=[make_digest_acl("owner", "secret", all=True)])
+    znodes = ZooKeeper((server.connect_string_outside,), 10, anywhere)
+    for ask in (znodes.get("/sealed"), znodes.set("/sealed", b"ours", 0), znodes.create("/sealed/x", b"")):
+        with pytest.raises(Refused, match="access control list"):
+            await ask
+    await znodes.close()
+    await asyncio.to_thread(owner.stop)
+    owner.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "allowed"),
+    [({}, False), ({"dubbo.application.qos-anonymous-access-permission-level": "PROTECTED"}, True)],
+)
+def test_qos_obeys_whom_the_application_lets(box: Box, server: Server, settings: dict[str, str], allowed: bool) -> None:
+    ip = "10.244.220.9" if allowed else "10.244.220.8"
+    app = "open" if allowed else "closed"
+    process = run(box, Provider(server.connect_string, app=app, qos="pod", more=settings), ip)
+    port = int(box.forward(f"{ip}:{QOS_PORT}").rpartition(":")[2])
+
+    async def story() -> None:
+        registry = _ours(server, application=app, via="QoS", qosPort=port)
+        # Asked through a way into the box; registered with its own address.
+        there, asked = pod(ip, PORT), pod("127.0.0.1", PORT)
+
+        async def until(presence: Presence) -> None:
+            for _ in range(600):
+                if (await registry.look([there]))[there.uid].presence is presence:
+                    return
+                await asyncio.sleep(0.1)
+            raise AssertionError(f"{ip} is not {presence}")
+
+        await until(Presence.PRESENT)
+        if not allowed:
+            with pytest.raises(Refused, match="qos-accept-foreign-ip-whitelist"):
+                await registry.withdraw(asked)
+        else:
+            await registry.withdraw(asked)
+            await until(Presence.ABSENT)
+            await registry.restore(asked)
+            await until(Presence.PRESENT)
+        await registry.close()
+
+    try:
+        asyncio.run(story())
+    finally:
+        process.kill()
