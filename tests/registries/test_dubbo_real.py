@@ -22,7 +22,7 @@ from localcluster.servers.zookeeper import ZooKeeper as Server
 from lossless.api import traffic
 from lossless.core.world import Presence
 from lossless.traffic.registries.client import Client, session
-from lossless.traffic.registries.dubbo import LEFT_AFTER, Dubbo
+from lossless.traffic.registries.dubbo import LEFT_AFTER, DubboRegistry
 from lossless.traffic.registries.errors import Refused, Unreachable
 from lossless.traffic.registries.registry import Instance
 from lossless.traffic.registries.zookeeper import Changed, ZooKeeper
@@ -80,11 +80,11 @@ class Shop:
             self.box.wait_until(lambda kind=kind: so(self.shares(kind)), describe=f"{kind}: {described}")  # type: ignore[misc]
 
 
-def _ours(server: Server, clock: Callable[[], float] = time.time, **more: object) -> Dubbo:
+def _ours(server: Server, clock: Callable[[], float] = time.time, **more: object) -> DubboRegistry:
     named = traffic.Dubbo.model_validate({"zookeeper": ["zookeeper:2181"], "application": "web", **more})
     znodes = ZooKeeper((server.connect_string_outside,), 10, anywhere)
     client = Client(session(allowed=anywhere), 10, allowed=anywhere)
-    return Dubbo(named, znodes, client, timeout=10, clock=clock)
+    return DubboRegistry(named, znodes, client, timeout=10, clock=clock)
 
 
 @pytest.fixture(scope="module")

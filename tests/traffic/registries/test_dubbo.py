@@ -13,7 +13,7 @@ from aiohttp import web
 from lossless.api import traffic
 from lossless.core.world import Presence
 from lossless.traffic.registries.client import Client
-from lossless.traffic.registries.dubbo import KNOWN_FOR, LEFT_AFTER, Dubbo
+from lossless.traffic.registries.dubbo import KNOWN_FOR, LEFT_AFTER, DubboRegistry
 from lossless.traffic.registries.errors import Nonsense, Refused, RegistryError, Unreachable
 from lossless.traffic.registries.registry import Instance
 from tests.traffic.registries.fake_znodes import FakeZnodes
@@ -36,9 +36,9 @@ class Shop:
         )
         self.registry = self.made()
 
-    def made(self) -> Dubbo:
+    def made(self) -> DubboRegistry:
         """One of several LosslessRollouts' own."""
-        return Dubbo(self.named, self.znodes, self.client, timeout=5, clock=lambda: self.now)  # type: ignore[arg-type]
+        return DubboRegistry(self.named, self.znodes, self.client, timeout=5, clock=lambda: self.now)  # type: ignore[arg-type]
 
     def by_interface(self, ip: str, interface: str = CART, app: str = "shop", port: int = 20880, **more: Any) -> str:
         words = "&".join(f"{name}={value}" for name, value in {"application": app, "side": "provider", **more}.items())

@@ -47,7 +47,7 @@ still be there; and so for a consumer that was cut off."""
 SUFFIX: Final = ".configurators"
 
 
-class Dubbo:
+class DubboRegistry:
     """A Registry (see `registry.py`), by rules or by QoS."""
 
     def __init__(
@@ -57,7 +57,7 @@ class Dubbo:
         client: Client,
         *,
         timeout: float,
-        settle: timedelta = SETTLE,
+        settle: timedelta | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """
@@ -71,7 +71,7 @@ class Dubbo:
         self._znodes = znodes
         self._client = client
         self._timeout = timeout
-        self._settle = settle
+        self._settle = SETTLE if settle is None else settle
         self._clock = clock
         self._known: tuple[float, Interfaces] = (0.0, {})
 

@@ -6,7 +6,7 @@ go when it broke, when nobody has asked for `IDLE` seconds, and by `close`. Name
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -86,7 +86,7 @@ class Znodes(Protocol):
 class ZooKeeper:
     """Znodes of a real ensemble."""
 
-    def __init__(self, servers: tuple[str, ...], timeout: float, allowed: Allowed = is_allowed) -> None:
+    def __init__(self, servers: Sequence[str], timeout: float, allowed: Allowed = is_allowed) -> None:
         """Nothing is connected before something is asked.
 
         Args:
@@ -94,7 +94,7 @@ class ZooKeeper:
             timeout: seconds for one question, a connection made for it included.
             allowed: which addresses are gone to.
         """
-        self._servers = servers
+        self._servers = tuple(servers)
         self._timeout = timeout
         self._allowed = allowed
         self._client: Any = None
