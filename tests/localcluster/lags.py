@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any
 
@@ -26,6 +27,8 @@ class Change:
     """Moments in seconds since the epoch."""
 
     name: str
+    begun: float
+    """When the API server was asked: a gateway may hear of it before we hear that it is done."""
     made: float
     """When the API server had answered."""
     seen: float
@@ -57,10 +60,11 @@ class Lags:
         group, _, _ = manifest["apiVersion"].partition("/")
         where = f"/apis/{manifest['apiVersion']}/namespaces/{manifest['metadata']['namespace']}"
         path = f"{where}/{PLURALS[group, manifest['kind']]}/{manifest['metadata']['name']}?fieldManager=lags&force=true"
+        begun = time.time()
         self.box.api.request("PATCH", path, manifest, "application/apply-patch+yaml")
         made = time.time()
         self.box.wait_until(seen, describe=f"the gateway has {name}", every=LOOK_EVERY)
-        self.changes.append(Change(name, made, time.time(), frozenset(gone)))
+        self.changes.append(Change(name, begun, made, time.time(), frozenset(gone)))
         return self.changes[-1]
 
     def tell(self, outcome: Outcome) -> None:
@@ -75,6 +79,7 @@ class Lags:
             assert not reached & change.gone, change.said(part)
 
     def _parts(self, outcome: Outcome) -> Iterator[tuple[Change, Outcome]]:
-        """Each change with the requests up to the next one."""
+        """Each change with the requests that were over before the next one began."""
         for change, following in zip_longest(self.changes, self.changes[1:]):
-            yield change, outcome.window(None, following.made if following else None)
+            end = following.begun if following else math.inf
+            yield change, replace(outcome, results=tuple(each for each in outcome.results if each.ended < end))
