@@ -36,6 +36,7 @@ from lossless.cluster.parameters import Parameters
 from lossless.cluster.reconcile import Reconciler
 from lossless.cluster.report import Reporter
 from lossless.cluster.scope import Scope
+from lossless.cluster.secrets import read_secret
 from lossless.cluster.store import Store
 from lossless.cluster.workqueue import WorkQueue
 from lossless.core.world import InFlightCount
@@ -45,6 +46,8 @@ from lossless.pods.warmup import Warmups
 from lossless.telemetry import health, logs
 from lossless.telemetry.events import Events
 from lossless.telemetry.metrics import Metrics
+from lossless.traffic.registries.book import Book
+from lossless.traffic.registries.make import ReadSecret, make
 
 OWN_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 DEFAULT_NAMESPACE: Final = "lossless-system"
@@ -166,20 +169,33 @@ class Operator:
                     for key in of_pod(store, pod):
                         queue.add_after(key, PROGRESS_EVERY)
 
-            warmups = Warmups(http, exec_in_pod(commands), on_progress)
+            def on_change(uid: str) -> None:
+                if pod := store.pods.by_uid(uid):
+                    for key in of_pod(store, pod):
+                        queue.add(key)
+
+            def secrets(namespace: str) -> ReadSecret:
+                return lambda name: read_secret(gateway, namespace, name)
+
+            run = exec_in_pod(commands)
+            warmups = Warmups(http, run, on_progress)
             stack.push_async_callback(warmups.close)
+
+            registries = Book(lambda namespace, spec: make(spec, secrets(namespace), run), on_change)
+            stack.push_async_callback(registries.close)
 
             async def ask(pod: SeenPod, spec: InFlight) -> InFlightCount:
                 return await in_flight.ask(http, pod.core.ip, pod.ports, spec)
 
             reconciler = Reconciler(
                 store=store,
-                actor=Actor(gateway, store, leading.changed, warmups, _now),
+                actor=Actor(gateway, store, leading.changed, warmups, registries, _now),
                 parameters=Parameters(gateway, store, time.monotonic),
                 adoption=Adoption(gateway, store, leading.changed, time.monotonic),
                 live=LiveReader(gateway, store, leading.changed),
                 reporter=Reporter(gateway, store, leading.changed, time.monotonic),
                 warmups=warmups,
+                registries=registries,
                 ask_in_flight=ask,
                 events=Events(_event_poster(gateway), self._options.identity),
                 metrics=self._metrics,

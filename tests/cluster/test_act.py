@@ -54,12 +54,20 @@ class NoWarmups:
         raise AssertionError("nobody asked for it")
 
 
+class NoRegistries:
+    def tell(self, key: Any, source: str, uid: str, fraction: float) -> None:
+        raise AssertionError("there is no registry to tell")
+
+    async def restore(self, namespace: str, spec: Any, instance: Any) -> None:
+        raise AssertionError("there is no registry to tell")
+
+
 def actor_with(pods: int) -> tuple[Actor, SlowApi, list[SeenPod]]:
     api, store = SlowApi(), Store()
     store.replica_sets.put(api.has(REPLICA_SETS, objects.replica_set("web-1")))
     for number in range(pods):
         store.pods.put(api.has(PODS, objects.pod(f"pod-{number}")))
-    actor = Actor(api, store, lambda change: None, NoWarmups(), lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    actor = Actor(api, store, lambda change: None, NoWarmups(), NoRegistries(), lambda: datetime(2026, 1, 1, tzinfo=UTC))
     return actor, api, list(store.pods)
 
 

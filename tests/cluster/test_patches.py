@@ -88,7 +88,7 @@ def test_the_lowest_cost_is_written_and_nothing_comes_off() -> None:
 def test_letting_go_takes_everything_off_and_opens_the_gate() -> None:
     pod = seen("False")
     body = patches.let_go(LetGo(pod.core), pod, NOW)
-    assert set(body["metadata"]["annotations"]) == set(names.PASSAGE_ANNOTATIONS)
+    assert set(body["metadata"]["annotations"]) == {*names.PASSAGE_ANNOTATIONS, names.REGISTRIES}
     assert set(body["metadata"]["annotations"].values()) == {None}
     assert body["metadata"]["labels"] == {names.ROLLOUT_LABEL: None}
     assert [(one["type"], one["status"]) for one in conditions(body)] == [(names.GATE, "True")]

@@ -51,6 +51,21 @@ class Quiet:
     def keep_only(self, uids: Iterable[str]) -> None:
         self.kept = frozenset(uids)
 
+    def follow(self, key: Any, namespace: str, specs: Any, instances: Any) -> None:
+        pass
+
+    def views(self, key: Any, uid: str) -> tuple[Any, ...]:
+        return ()
+
+    async def look_now(self, key: Any) -> None:
+        pass
+
+    def tell(self, key: Any, source: str, uid: str, fraction: float) -> None:
+        raise AssertionError("there is no registry to tell")
+
+    async def restore(self, namespace: str, spec: Any, instance: Any) -> None:
+        raise AssertionError("there is no registry to tell")
+
     async def publish(self, namespace: str, regarding: Mapping[str, str], event: Event, now: datetime) -> None:
         self.published.append(f"{regarding['kind']}/{regarding['name']} {event.reason}")
 
@@ -85,12 +100,13 @@ class Shop:
 
         self.reconciler = Reconciler(
             store=self.store,
-            actor=Actor(self.api, self.store, changed, self.told, clock),
+            actor=Actor(self.api, self.store, changed, self.told, self.told, clock),
             adoption=Adoption(self.api, self.store, changed, monotonic),
             parameters=Parameters(self.api, self.store, monotonic),
             live=LiveReader(self.api, self.store, changed),
             reporter=Reporter(self.api, self.store, changed, monotonic),
             warmups=self.told,
+            registries=self.told,
             ask_in_flight=ask,
             events=self.told,
             metrics=self.told,

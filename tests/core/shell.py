@@ -14,7 +14,7 @@ from lossless.api.resource import Mode, OnDrainTimeout, OnWarmupFailure
 from lossless.core import capacity
 from lossless.core.decide import decide, let_go
 from lossless.core.passage import Hold, Passage, Stage
-from lossless.core.steps import Decision, LetGo, Move, SetKeep, StartWarmup, Step, Verb
+from lossless.core.steps import Decision, LetGo, Move, SetKeep, StartWarmup, Step, Tell, Verb
 from lossless.core.world import Group, Pod, Presence, Sighting, WarmupProgress, Workload, World
 from tests.core import native
 from tests.core.native import Broken, Native
@@ -205,6 +205,8 @@ class Shell:
                 return self._keep(step)
             case Move() | LetGo():
                 return self._write(step)
+            case Tell():
+                raise AssertionError("there is no registry in this model")
 
     def _start_warmup(self, step: StartWarmup) -> bool:
         known = self.warmups.get(step.pod.uid)

@@ -8,7 +8,7 @@ decision knows of our own writes whether or not the watch has told of them.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -16,14 +16,18 @@ from typing import Any, Final, Protocol
 
 from lossless.api import names
 from lossless.api.resource import Warmup
+from lossless.api.traffic import Registry
 from lossless.cluster import patches
-from lossless.cluster.errors import Conflict, NotFound, Outdated
+from lossless.cluster.errors import Conflict, NotFound, Outdated, Unavailable
 from lossless.cluster.gateway import Gateway, PatchType
 from lossless.cluster.observed import SeenPod
+from lossless.cluster.registered import told_of
 from lossless.cluster.resources import PODS, REPLICA_SETS, Raw, Resource
 from lossless.cluster.store import Change, Store
-from lossless.core.steps import Event, LetGo, Move, SetKeep, StartWarmup, Step
+from lossless.core.steps import Event, LetGo, Move, SetKeep, StartWarmup, Step, Tell
 from lossless.pods.warmup import Target
+from lossless.traffic.registries.errors import RegistryError
+from lossless.traffic.registries.registry import Instance
 
 AT_A_TIME: Final = 8
 
@@ -38,6 +42,18 @@ class StartsWarmups(Protocol):
         ...
 
 
+class TellsRegistries(Protocol):
+    """What of `lossless.traffic.registries.book.Book` is needed to do a step."""
+
+    def tell(self, key: Hashable, source: str, uid: str, fraction: float) -> None:
+        """Have a registry give a pod this fraction of a full share."""
+        ...
+
+    async def restore(self, namespace: str, spec: Registry, instance: Instance) -> None:
+        """Put a pod back at a registry that nobody follows any more."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
     """Does steps for one LosslessRollout."""
@@ -47,9 +63,17 @@ class Actor:
     changed: Callable[[Change[Any]], None]
     """Told of what our own writes changed."""
     warmups: StartsWarmups
+    registries: TellsRegistries
     clock: Callable[[], datetime]
 
-    async def do(self, steps: Iterable[Step], namespace: str, rollout: str, warmup: Warmup) -> tuple[Event, ...]:
+    async def do(
+        self,
+        steps: Iterable[Step],
+        namespace: str,
+        rollout: str,
+        warmup: Warmup,
+        registries: Sequence[Registry] = (),
+    ) -> tuple[Event, ...]:
         """Do them all. Says which Events are due for what was done.
 
         Raises:
@@ -58,14 +82,18 @@ class Actor:
         """
         events: list[Event] = []
         for run in _runs(steps):
-            await _several_at_a_time(run, lambda step: self._one(step, namespace, rollout, warmup))
+            await _several_at_a_time(run, lambda step: self._one(step, namespace, rollout, warmup, registries))
             events += [step.event for step in run if isinstance(step, Move) and step.event]
         return tuple(events)
 
-    async def _one(self, step: Step, namespace: str, rollout: str, warmup: Warmup) -> None:
+    async def _one(
+        self, step: Step, namespace: str, rollout: str, warmup: Warmup, registries: Sequence[Registry]
+    ) -> None:
         match step:
             case Move():
-                await self._move(step, namespace, rollout)
+                await self._move(step, namespace, rollout, registries)
+            case Tell():
+                self.registries.tell((namespace, rollout), step.source, step.pod.uid, step.fraction)
             case SetKeep():
                 await self._keep(step, namespace)
             case LetGo():
@@ -73,9 +101,9 @@ class Actor:
             case StartWarmup():
                 self._warm_up(step, warmup)
 
-    async def _move(self, step: Move, namespace: str, rollout: str) -> None:
+    async def _move(self, step: Move, namespace: str, rollout: str, registries: Sequence[Registry]) -> None:
         seen = self._pod(step.pod.uid)
-        body = patches.move(step, seen, rollout, self.clock())
+        body = patches.move(step, seen, rollout, self.clock(), registries)
         await self._patch(PODS, namespace, step.pod.name, step.pod.uid, body, PatchType.STRATEGIC)
         _log.info(
             "%s: %s", step.verb.value, step.message, extra={"rollout": f"{namespace}/{rollout}", "pod": step.pod.name}
@@ -86,9 +114,24 @@ class Actor:
         if seen is None:
             return
         body = patches.let_go(step, seen, self.clock())
+        await self._put_back(seen, body)
         await self._patch(PODS, namespace, step.pod.name, step.pod.uid, body, PatchType.STRATEGIC)
         self._gone(PODS, step.pod.uid)  # Without the label it is in our watch no more.
         _log.info("let go", extra={"pod": step.pod.name})
+
+    async def _put_back(self, seen: SeenPod, body: Raw) -> None:
+        """What registries were told of this pod is taken back, also where the LosslessRollout is long gone.
+
+        Where one does not take it, its pod gets its gate open all the same, and keeps our marks: it is tried again.
+        """
+        for spec, instance in told_of(seen):
+            try:
+                await self.registries.restore(seen.namespace, spec, instance)
+            except RegistryError as error:
+                if status := body.get("status"):
+                    opened = {"metadata": {"uid": seen.uid}, "status": status}
+                    await self._patch(PODS, seen.namespace, seen.name, seen.uid, opened, PatchType.STRATEGIC)
+                raise Unavailable(f"{spec.name}: {seen.name} can't be put back", str(error)) from error
 
     async def _keep(self, step: SetKeep, namespace: str) -> None:
         body = patches.keep(step, self.store.replica_sets.version(step.group.uid))

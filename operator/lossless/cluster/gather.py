@@ -9,7 +9,18 @@ from lossless.api.resource import LosslessRolloutSpec, LosslessRolloutStatus, Ta
 from lossless.cluster.observed import SeenPod, SeenReplicaSet, SeenRollout
 from lossless.cluster.store import Store
 from lossless.cluster.workload import kind_of, supported
-from lossless.core.world import Group, InFlightCount, Pod, Problem, Sighting, WarmupProgress, Workload, World
+from lossless.core.world import (
+    Group,
+    InFlightCount,
+    Pod,
+    Problem,
+    RampStep,
+    Sighting,
+    WarmupProgress,
+    Workload,
+    World,
+)
+from lossless.traffic.registries.book import View
 from lossless.traffic.services import EndpointSlice, Services
 from lossless.traffic.source import Subject
 
@@ -23,6 +34,9 @@ class Asked:
 
     warmups: Callable[[str], WarmupProgress | None] = lambda uid: None
     in_flight: Mapping[str, InFlightCount] | None = None
+    views: Callable[[str], Sequence[View]] = lambda uid: ()
+    """What the registries hold."""
+    ramp_step: RampStep | None = None
     followers_caught_up_at: datetime | None = None
 
 
@@ -49,13 +63,17 @@ def gather(store: Store, rollout: SeenRollout, status: LosslessRolloutStatus, as
     workload, problem = _target(store, rollout)
     seen = pods_of(store, rollout, workload) if workload else ()
     sightings = sightings_of(store, rollout.namespace, seen)
+    pods = tuple(_pod(store, rollout, pod, sightings.get(pod.uid, ()), asked) for pod in seen)
     world = World(
         spec=rollout.spec or UNREADABLE,
         status=status,
         generation=rollout.generation,
         workload=workload,
         problem=problem,
-        pods=tuple(_pod(store, rollout, pod, sightings.get(pod.uid, ()), asked) for pod in seen),
+        pods=pods,
+        weighted=bool(rollout.spec and rollout.spec.traffic.routes)
+        or any(one.weighs for pod in pods for one in pod.registrations),
+        ramp_step=asked.ramp_step,
         followers_caught_up_at=asked.followers_caught_up_at,
     )
     return Gathered(world, rollout, {pod.uid: pod for pod in seen})
@@ -144,11 +162,13 @@ def _target(store: Store, rollout: SeenRollout) -> tuple[Workload | None, Proble
 
 def _pod(store: Store, rollout: SeenRollout, pod: SeenPod, sightings: tuple[Sighting, ...], asked: Asked) -> Pod:
     node = store.nodes.named("", pod.core.node)
+    views = asked.views(pod.uid)
     return replace(
         pod.core,
         managed=pod.rollout == rollout.name,
         cordoned=node.cordoned if node else False,
-        sightings=sightings,
+        sightings=(*sightings, *(view.sighting for view in views)),
+        registrations=tuple(view.registered for view in views),
         warmup=asked.warmups(pod.uid),
         in_flight=(asked.in_flight or {}).get(pod.uid),
         resource_version=store.pods.version(pod.uid),

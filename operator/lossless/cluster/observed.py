@@ -62,6 +62,8 @@ class SeenPod:
     addresses: tuple[str, ...] = ()
     ports: Mapping[str, int] = field(default_factory=dict, hash=False)
     containers: tuple[str, ...] = ()
+    registries: str = ""
+    """The registries that were told of it, as they are written on it; see `registered.py`."""
     gate: Told | None = None
     readiness: Told | None = None
 
@@ -122,6 +124,7 @@ class SeenPod:
                 if port.get("name")
             },
             containers=tuple(one["name"] for one in containers),
+            registries=annotations.get(names.REGISTRIES, ""),
             gate=_told(conditions.get(names.GATE)),
             readiness=_told(conditions.get("Ready")),
         )

@@ -1,10 +1,13 @@
 """What a step looks like on the wire: the bodies of the patches. Nothing here talks to anybody."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from lossless.api import names
 from lossless.api.resource import LosslessRolloutStatus
+from lossless.api.traffic import Registry
+from lossless.cluster import registered
 from lossless.cluster.observed import SeenPod, Told
 from lossless.cluster.resources import Raw
 from lossless.core.passage import format_time
@@ -14,13 +17,15 @@ WITHDRAWN_REASON = "LosslessWithdrawn"
 """Of a Ready condition that we override because the pod has no gate of ours. The kubelet does not know this word."""
 
 
-def move(step: Move, seen: SeenPod, rollout: str, now: datetime) -> Raw:
+def move(step: Move, seen: SeenPod, rollout: str, now: datetime, registries: Sequence[Registry] = ()) -> Raw:
     """A move: its passage, label, deletion cost and condition, in one strategic merge patch of pods/status.
 
     The pod must still be the same one; before what cannot be undone it must also not have changed at all.
     """
     metadata = _metadata(step.pod.uid, step.pod.resource_version if step.irreversible else "")
     annotations: dict[str, str | None] = dict(step.passage.to_annotations())
+    told = step.passage.originals or step.passage.told
+    annotations[names.REGISTRIES] = registered.written(registries) if told else None
     if step.cost is not None:
         annotations[names.DELETION_COST] = str(step.cost) if step.cost else None
     metadata["annotations"] = annotations

@@ -6,8 +6,8 @@ begins the next from what is on the pods.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -15,6 +15,7 @@ from lossless.analysis.facts import Facts
 from lossless.analysis.findings import find
 from lossless.api import names
 from lossless.api.resource import InFlight, LosslessRolloutStatus, Mode
+from lossless.api.traffic import Registry
 from lossless.cluster.act import Actor, StartsWarmups
 from lossless.cluster.adoption import Adoption
 from lossless.cluster.errors import ClusterError, NotLeading
@@ -23,12 +24,15 @@ from lossless.cluster.interest import Key
 from lossless.cluster.live import LiveReader
 from lossless.cluster.observed import SeenPod, SeenRollout
 from lossless.cluster.parameters import Parameters
+from lossless.cluster.registered import instance_of
 from lossless.cluster.report import Reporter
 from lossless.cluster.store import Store
 from lossless.core.decide import decide, let_go
 from lossless.core.passage import Stage
 from lossless.core.steps import Decision, Event, Move
-from lossless.core.world import InFlightCount, Pod, WarmupProgress, World
+from lossless.core.world import InFlightCount, Pod, RampStep, WarmupProgress, World
+from lossless.traffic.registries.book import View
+from lossless.traffic.registries.registry import Instance
 
 UNTOLD_AGAIN: Final = 5.0
 
@@ -47,6 +51,28 @@ class WarmupBook(StartsWarmups, Protocol):
 
     def keep_only(self, uids: Iterable[str]) -> None:
         """Give up the warm-up of every other pod."""
+        ...
+
+
+class RegistryBook(Protocol):
+    """What of `lossless.traffic.registries.book.Book` is needed here."""
+
+    def follow(
+        self, key: Key, namespace: str, specs: Sequence[Registry], instances: Mapping[str, Mapping[str, Instance]]
+    ) -> None:
+        """These registries, and at each (by name) these pods (by uid), are of interest from now on."""
+        ...
+
+    def views(self, key: Key, uid: str) -> Sequence[View]:
+        """What they hold of a pod."""
+        ...
+
+    async def look_now(self, key: Key) -> None:
+        """Look at everything of interest, live."""
+        ...
+
+    def forget(self, key: Key) -> None:
+        """This LosslessRollout is gone."""
         ...
 
 
@@ -81,12 +107,15 @@ class Reconciler:
     live: LiveReader
     reporter: Reporter
     warmups: WarmupBook
+    registries: RegistryBook
     ask_in_flight: AskInFlight
     events: Publisher
     metrics: Observer
     clock: Callable[[], datetime]
     caught_up_at: Callable[[], datetime | None] = lambda: None
     """See `lossless.cluster.outages`."""
+    _ramps: dict[Key, RampStep | None] = field(default_factory=dict)
+    """Of each LosslessRollout, what its ramping pods are given at the moment."""
     _warming: dict[Key, frozenset[str]] = field(default_factory=dict)
     """Of each LosslessRollout, the pods whose warm-up is still of interest (uids)."""
 
@@ -103,11 +132,13 @@ class Reconciler:
             await self._give_back(key)
             return None
         look_again = await self._adopt(rollout)
+        self._follow(rollout)
         gathered = await self._gather(rollout)
         decision = decide(gathered.world, self.clock())
         if any(isinstance(step, Move) and step.irreversible for step in decision.steps):
             gathered, decision = await self._look_again(gathered)
         self._keep_warmups(key, gathered.world)
+        self._ramps[key] = decision.ramp
         self.metrics.observe_decision(key, decision, gathered.world, self.clock())
         status = self._with_findings(gathered, decision.status, untold is None)
         try:
@@ -140,6 +171,20 @@ class Reconciler:
         workload = gather(self.store, rollout, rollout.status, Asked()).world.workload
         return await self.adoption.look(rollout, workload) if workload else None
 
+    def _follow(self, rollout: SeenRollout) -> None:
+        """Have the registries looked at for the pods that are under way, and for those that are not back there yet."""
+        specs = rollout.spec.traffic.registries if rollout.spec and rollout.spec.mode is Mode.ENFORCE else []
+        pods = self._known(rollout).pods.values() if specs else ()
+        self.registries.follow(
+            rollout.key,
+            rollout.namespace,
+            specs,
+            {
+                spec.name: {pod.uid: instance_of(pod, spec) for pod in pods if _is_of_interest(pod, spec.name)}
+                for spec in specs
+            },
+        )
+
     async def _gather(self, rollout: SeenRollout) -> Gathered:
         """With the pods' own answers, where they have to be asked."""
         gathered = self._known(rollout)
@@ -151,7 +196,13 @@ class Reconciler:
         return self._known(rollout, {pod.uid: answer for pod, answer in zip(asked, answers, strict=True)})
 
     def _known(self, rollout: SeenRollout, in_flight: Mapping[str, InFlightCount] | None = None) -> Gathered:
-        asked = Asked(self.warmups.progress, in_flight or {}, self.caught_up_at())
+        asked = Asked(
+            self.warmups.progress,
+            in_flight or {},
+            lambda uid: self.registries.views(rollout.key, uid),
+            self._ramps.get(rollout.key),
+            self.caught_up_at(),
+        )
         return gather(self.store, rollout, self.reporter.last(rollout), asked)
 
     async def _look_again(self, gathered: Gathered) -> tuple[Gathered, Decision]:
@@ -160,6 +211,7 @@ class Reconciler:
         It replaces the first one whole, so that the numbers of the holds fit what is done.
         """
         await self.live.look(gathered.rollout, gathered.subjects)
+        await self.registries.look_now(gathered.rollout.key)
         in_flight = {pod.uid: pod.in_flight for pod in gathered.world.pods if pod.in_flight}
         again = self._known(gathered.rollout, in_flight)
         return again, decide(again.world, self.clock())
@@ -170,7 +222,8 @@ class Reconciler:
         steps = decision.steps
         if problem and problem.reason != "AlreadyTaken":
             steps += let_go(*left_behind(self.store, rollout.namespace, rollout.name, besides=rollout))
-        events = await self.actor.do(steps, rollout.namespace, rollout.name, gathered.world.spec.warmup)
+        spec = gathered.world.spec
+        events = await self.actor.do(steps, rollout.namespace, rollout.name, spec.warmup, spec.traffic.registries)
         await self._publish(rollout, events)
 
     async def _give_back(self, key: Key) -> None:
@@ -180,6 +233,8 @@ class Reconciler:
         steps = let_go(pods, groups)
         if steps:
             await self.actor.do(steps, namespace, name, UNREADABLE.warmup)
+        self.registries.forget(key)
+        self._ramps.pop(key, None)
         self.adoption.forget(key)
         self.reporter.forget(key)
         self.metrics.forget(key)
@@ -223,6 +278,15 @@ class Reconciler:
 
     def _until(self, at: datetime | None) -> float | None:
         return None if at is None else max(0.001, (at - self.clock()).total_seconds())
+
+
+def _is_of_interest(pod: SeenPod, registry: str) -> bool:
+    """It is under way, or not back at this registry yet: of everybody else nobody has to know what it holds."""
+    core = replace(pod.core, managed=bool(pod.rollout))
+    passage = core.passage
+    if not core.live:
+        return core.skips
+    return passage.stage is not Stage.ADMITTED or passage.original(registry) is not None or registry in passage.told
 
 
 def _to_be_asked(pod: Pod, world: World, now: datetime) -> bool:

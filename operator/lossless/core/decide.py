@@ -48,7 +48,7 @@ def decide(world: World, now: datetime) -> Decision:
     moves = tuple(step for plan in plans for step in plan.steps)
     raised, lowered = _keeps(here, moves)
     # Who is being deleted past the door is taken out everywhere at once: its preStop sleep is all the time there is.
-    skipped = tuple(step for pod in world.pods if not pod.live for step in tell(pod, here, pod.passage)[1])
+    skipped = tuple(step for pod in world.pods if pod.skips for step in _with_tellings(Plan(pod), here).steps)
     waits = tuple((plan.pod, plan.wait) for plan in plans if plan.wait)
     return Decision(
         status=report.status_of(here, waits),
@@ -444,7 +444,7 @@ def _skipped(world: World) -> tuple[Event, ...]:
     return tuple(
         Event("SkippedTheDoor", "it is being deleted without having been drained", warning=True, pod=pod)
         for pod in world.pods
-        if pod.deleting_since and pod.managed and pod.passage.admitted_at and not pod.drained
+        if pod.skips
     )
 
 

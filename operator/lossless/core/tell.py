@@ -6,19 +6,20 @@ on the pod first, and only then is anything changed.
 """
 
 from dataclasses import replace
+from typing import Final
 
 from lossless.core.moment import Moment
 from lossless.core.passage import Passage, Stage
 from lossless.core.steps import Tell
 from lossless.core.world import Pod, Registered
 
-CLOSE_ENOUGH = 0.005
+CLOSE_ENOUGH: Final = 0.005
 """Fractions that differ by no more are the same: registries count in whole percents."""
 
 
 def wanted(pod: Pod, here: Moment) -> float:
     """The fraction of a full share that it should get."""
-    if pod.deleting_since is not None or pod.stage.is_out or not pod.live:
+    if not pod.live or pod.stage.is_out:
         return 0.0
     if pod.stage is Stage.RAMPING:
         return here.ramp.of(pod.uid) if here.ramp else 0.0
@@ -30,29 +31,29 @@ def tell(pod: Pod, here: Moment, passage: Passage) -> tuple[Passage, tuple[Tell,
 
     Of a pod that was never in our hands nothing is told: what a registry holds of it is its owner's.
     """
-    if not pod.managed or not pod.registrations:
+    if not pod.managed:
         return passage, ()
     tells = []
     for one in pod.registrations:
         want = wanted(pod, here)
-        if not one.weighs and 0 < want < 1:
+        if not one.weighs and want < 1:
             want = 0.0
-        passage = _kept(passage, one, want, pod)
-        if _may_tell(pod, one, want) and _differs(pod, one, want):
+        passage = _kept(passage, one, want)
+        if _is_kept(pod.passage, one) and _differs(pod, one, want):
             tells.append(Tell(pod, one.source, want))
     return passage, tuple(tells)
 
 
-def _kept(passage: Passage, one: Registered, want: float, pod: Pod) -> Passage:
-    """With what has to be put back one day: of every pod that is, or is about to be, given less than its full share."""
-    if one.blind:
-        told = set(passage.told)
-        if want == 0 and one.told_out:
-            told.add(one.source)
-        elif want == 1 and not one.told_out:
-            told.discard(one.source)
-        return passage if told == set(passage.told) else replace(passage, told=tuple(sorted(told)))
-    if one.fraction is None or want == 1:
+def _kept(passage: Passage, one: Registered, want: float) -> Passage:
+    """With what has to be put back one day, of each pod that is, or is about to be, given less than its full share; and
+    with what was told, where nobody could see it."""
+    if one.blind and one.told_out != (one.source in passage.told) and one.told_out == (want == 0):
+        told = {*passage.told, one.source} if one.told_out else {*passage.told} - {one.source}
+        passage = replace(passage, told=tuple(sorted(told)))
+    if want == 1:
+        back = one.fraction is not None and abs(one.fraction - 1) <= CLOSE_ENOUGH and not one.told_out
+        return _without(passage, one.source) if back or (one.blind and not one.told_out) else passage
+    if not one.original and one.fraction is None:
         return passage
     if passage.original(one.source) is not None and not one.replaces:
         return passage
@@ -60,15 +61,25 @@ def _kept(passage: Passage, one: Registered, want: float, pod: Pod) -> Passage:
     return replace(passage, originals=tuple(sorted(originals.items())))
 
 
-def _may_tell(pod: Pod, one: Registered, want: float) -> bool:
-    if one.blind:
-        return True
-    return pod.passage.original(one.source) is not None
+def _without(passage: Passage, source: str) -> Passage:
+    """It has its own again: there is nothing left to put back."""
+    return replace(passage, originals=tuple(pair for pair in passage.originals if pair[0] != source))
+
+
+def _is_kept(passage: Passage, one: Registered) -> bool:
+    """What has to be put back is on the pod itself by now."""
+    kept = passage.original(one.source)
+    if kept is None:
+        return one.blind and not one.original
+    return not one.replaces or kept == one.original
 
 
 def _differs(pod: Pod, one: Registered, want: float) -> bool:
-    if one.blind:
-        out = one.source in pod.passage.told
-        # An application that has only just started is not told to go: it may be what makes it register at all.
-        return (want == 0 and not out and not pod.stage.is_in) or (want == 1 and out)
-    return one.fraction is not None and abs(one.fraction - want) > CLOSE_ENOUGH
+    if not one.blind:
+        return one.fraction is not None and abs(one.fraction - want) > CLOSE_ENOUGH
+    out = one.source in pod.passage.told
+    if want == 1:
+        return out
+    # An application that has only just started is not told to go: that may be what makes it register at all. What an
+    # owner has registered by a key of its own can be taken out and put back at any time.
+    return (not out or one.present) and (bool(one.original) or not pod.stage.is_in)

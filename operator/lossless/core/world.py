@@ -43,10 +43,12 @@ class Registered:
     """`original` is a newer one of the owner's own: keep it in place of the one that is kept."""
     weighs: bool = False
     """It can give a fraction between 0 and 1."""
+    present: bool = False
+    """It was seen to hand the pod out."""
     blind: bool = False
-    """Nobody can look what it holds: what it was told is all there is to go by."""
+    """What it was told can't be read off it afterwards, so it is kept on the pod."""
     told_out: bool = False
-    """It has been told to take the pod out, successfully, by this very process."""
+    """It has taken the pod out by our word, and not put it back since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,11 @@ class Pod:
     def live(self) -> bool:
         """It counts as one of its controller's replicas."""
         return self.deleting_since is None and self.phase not in ("Succeeded", "Failed")
+
+    @property
+    def skips(self) -> bool:
+        """It had traffic, and is being deleted without having been drained."""
+        return bool(self.deleting_since and self.managed and self.passage.admitted_at and not self.drained)
 
     @property
     def drained(self) -> bool:
