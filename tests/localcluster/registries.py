@@ -10,6 +10,7 @@ from pathlib import Path
 
 from localcluster.box import Box
 from localcluster.consumers.addresses import Weighted, parse
+from localcluster.errors import BoxError
 from localcluster.servers.server import Server
 from tests.localcluster.pods import DOWNWARD, Json, app
 
@@ -51,7 +52,11 @@ class Consumer:
             held = self.held
             return held is not None and (held == wanted if isinstance(wanted, dict) else set(held) == wanted)
 
-        self._box.wait_until(holds, within, f"the consumer holds {wanted}; it has held {self.lists}", every=0.02)
+        try:
+            self._box.wait_until(holds, within, f"the consumer holds {wanted}", every=0.02)
+        except BoxError as error:
+            error.add_note(f"It has held {self.lists}")
+            raise
 
 
 @contextmanager

@@ -39,9 +39,7 @@ def statuses(server: Server, service: str) -> dict[str, str]:
 
 def until(cluster: Cluster, server: Server, wanted: dict[str, str]) -> None:
     name = cluster.namespace
-    cluster.box.wait_until(
-        lambda: statuses(server, name) == wanted, 60, f"Eureka says {wanted}; it says {statuses(server, name)}"
-    )
+    cluster.box.wait_until(lambda: statuses(server, name) == wanted, 60, f"Eureka says {wanted}")
 
 
 def test_an_app_is_up_from_its_start_to_its_sigterm(cluster: Cluster, server: Server) -> None:
