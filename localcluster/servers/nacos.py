@@ -1,6 +1,8 @@
 """Nacos, as rnacos: a server in Rust that speaks Nacos' v1 HTTP and its gRPC API (https://github.com/nacos-group/r-nacos).
 
-The official server is not on Maven Central. Where rnacos differs from it, see tests/fakes/nacos.py.
+The official server is not on Maven Central. rnacos differs from it: there are no lists of v2 and v3, and that of v1 for
+administrators (`/v1/ns/catalog/instances`) leaves out what is disabled, as that for consumers does; `GET
+/v1/ns/instance` shows a disabled one.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import pytest
 from localcluster.box import Box
 from localcluster.servers.etcd import etcd
 from localcluster.servers.server import Server
-from tests.localcluster.inside import ASKING_CLIENT, ask
+from tests.localcluster.inside import ask
 from tests.localcluster.pods import Cluster, deployment, pod
 from tests.localcluster.registries import address_of, consuming, registering
 
@@ -41,10 +41,13 @@ def test_an_app_is_there_for_a_consumer_from_its_start_to_its_sigterm(cluster: C
         assert '"did": "deregistered"' in cluster.logs("one")
 
 
+WAITING_CLIENT = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=900).read()"
+
+
 @contextmanager
 def being_asked(cluster: Cluster, address: str, seconds: int) -> Iterator[subprocess.Popen[bytes]]:
     """A request that takes an app so long to answer; the block begins when the app works on it."""
-    argv = [sys.executable, "-I", "-c", ASKING_CLIENT, f"http://{address}/slow?s={seconds}", "1"]
+    argv = [sys.executable, "-I", "-c", WAITING_CLIENT, f"http://{address}/slow?s={seconds}"]
     client = cluster.box.popen(argv, log="slow-client")
     cluster.box.wait_until(lambda: ask(cluster.box, f"{address}/inflight?") == ["1"], describe="it works on a request")
     yield client
