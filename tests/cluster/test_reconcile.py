@@ -17,6 +17,7 @@ from lossless.cluster.gather import Asked, gather
 from lossless.cluster.live import LiveReader
 from lossless.cluster.observed import SeenPod
 from lossless.cluster.parameters import Parameters
+from lossless.cluster.ramping import Ramping
 from lossless.cluster.reconcile import Reconciler
 from lossless.cluster.report import EVERY, Reporter
 from lossless.cluster.resources import DEPLOYMENTS, ENDPOINT_SLICES, PODS, REPLICA_SETS, ROLLOUTS, SERVICES, Resource
@@ -107,6 +108,7 @@ class Shop:
             reporter=Reporter(self.api, self.store, changed, monotonic),
             warmups=self.told,
             registries=self.told,
+            ramping=Ramping(self.api, self.store, clock),
             ask_in_flight=ask,
             events=self.told,
             metrics=self.told,

@@ -24,6 +24,13 @@ create,get pods/exec
 get,list,watch services
 get,list,watch endpointslices.discovery.k8s.io
 create events.events.k8s.io
+get,list,patch httproutes.gateway.networking.k8s.io
+get,list,patch grpcroutes.gateway.networking.k8s.io
+get,list,patch virtualservices.networking.istio.io
+list destinationrules.networking.istio.io
+get,list,patch traefikservices.traefik.io
+create,patch,delete services
+create,patch,delete endpointslices.discovery.k8s.io
 """
 NEEDS_OF_THE_CLUSTER = """
 get,list,watch nodes
@@ -39,7 +46,7 @@ get,list,watch secrets
 get,list,watch,create,update,patch,delete configmaps
 get,list,watch,create,update,patch,delete limitranges
 get,list,watch namespaces
-create,update,patch,delete services
+update services
 create pods/eviction
 delete,update nodes
 update,patch,delete mutatingadmissionpolicies.admissionregistration.k8s.io

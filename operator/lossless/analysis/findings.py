@@ -4,7 +4,7 @@ A finding never stops anything. Each check is a small pure function of the facts
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from lossless.analysis.facts import Facts
@@ -60,6 +60,16 @@ def no_readiness_probe(facts: Facts) -> Finding | None:
         message="No container has a readiness or startup probe: a pod counts as ready as soon as its processes run, "
         "so requests can reach an application that does not listen yet",
         fix="Give the container that answers requests a readinessProbe",
+    )
+
+
+def not_split(routes: Mapping[str, str]) -> Finding:
+    """Routes that new pods can't ramp in, each with the reason."""
+    said = "; ".join(f"{route}: {why}" for route, why in sorted(routes.items()))
+    return Finding(
+        reason="RouteNotSplit",
+        message=f"New pods do not ramp in {said}"[:1024],
+        fix="Mend the route, or leave it out of spec.traffic.routes. Pods are let in at the end of their ramp all the same",
     )
 
 

@@ -133,6 +133,10 @@ class Gateway:
         """A whole object as it was read, changed. Refused (Conflict) if somebody else was faster. Not retried."""
         return await self._ask("update", resource.plural, "PUT", resource.path(namespace, name), body=body, attempts=1)
 
+    async def delete(self, resource: Resource, namespace: str | None, name: str) -> Raw:
+        """Have an object of our own making away with."""
+        return await self._ask("delete", resource.plural, "DELETE", resource.path(namespace, name))
+
     async def post(self, path: str, body: Raw) -> Raw:
         """Create something that has a name of its own, such as an Event: said twice it is a Conflict, no second one."""
         resource = path.rstrip("/").rsplit("/", 1)[-1]

@@ -115,10 +115,21 @@ class Leading:
             if pod.rollout:
                 self.queue.add((pod.namespace, pod.rollout))  # Its LosslessRollout may have gone while nobody led.
 
+        for key in await self._left_over(reconciler):
+            self.queue.add(key)
+
         async def one(key: Key) -> None:
             await self._turn(reconciler, key)
 
         await self.queue.work(one, WORKERS)
+
+    async def _left_over(self, reconciler: Reconciler) -> set[Key]:
+        """What LosslessRollouts have left in routes that went while nobody led. It keeps nobody waiting."""
+        try:
+            return await reconciler.ramping.left_over(self.scope.parts)
+        except ClusterError as error:
+            _log.warning("could not look for what was left over: %s", error)
+            return set()
 
     async def _turn(self, reconciler: Reconciler, key: Key) -> None:
         began = self.clock()

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from lossless.analysis.facts import Facts
-from lossless.analysis.findings import find
+from lossless.analysis.findings import find, not_split
 from lossless.api import names
 from lossless.api.resource import InFlight, LosslessRolloutStatus, Mode
 from lossless.api.traffic import Registry
@@ -24,6 +24,7 @@ from lossless.cluster.interest import Key
 from lossless.cluster.live import LiveReader
 from lossless.cluster.observed import SeenPod, SeenRollout
 from lossless.cluster.parameters import Parameters
+from lossless.cluster.ramping import Ramping
 from lossless.cluster.registered import instance_of
 from lossless.cluster.report import Reporter
 from lossless.cluster.store import Store
@@ -108,6 +109,7 @@ class Reconciler:
     reporter: Reporter
     warmups: WarmupBook
     registries: RegistryBook
+    ramping: Ramping
     ask_in_flight: AskInFlight
     events: Publisher
     metrics: Observer
@@ -129,8 +131,7 @@ class Reconciler:
         untold = await self._tell_policies(key[0])
         rollout = self.store.rollouts.named(*key)
         if rollout is None or rollout.deleting:
-            await self._give_back(key)
-            return None
+            return await self._give_back(key)
         look_again = await self._adopt(rollout)
         self._follow(rollout)
         gathered = await self._gather(rollout)
@@ -147,9 +148,10 @@ class Reconciler:
             # What is waited for is true all the same, and now more than ever of interest.
             await self.reporter.report(rollout, status)
             raise
+        ramp_again = await self.ramping.ensure(gathered, decision.ramp)
         put_off = await self.reporter.report(rollout, status)
         await self._publish(rollout, decision.events)
-        waits = [untold, look_again, put_off, self._until(decision.wake_at)]
+        waits = [untold, ramp_again, look_again, put_off, self._until(decision.wake_at)]
         return min((wait for wait in waits if wait is not None), default=None)
 
     async def _tell_policies(self, namespace: str) -> float | None:
@@ -226,13 +228,14 @@ class Reconciler:
         events = await self.actor.do(steps, rollout.namespace, rollout.name, spec.warmup, spec.traffic.registries)
         await self._publish(rollout, events)
 
-    async def _give_back(self, key: Key) -> None:
+    async def _give_back(self, key: Key) -> float | None:
         """The LosslessRollout is gone: nothing of ours may stay on what it took care of."""
         namespace, name = key
         pods, groups = left_behind(self.store, namespace, name)
         steps = let_go(pods, groups)
         if steps:
             await self.actor.do(steps, namespace, name, UNREADABLE.warmup)
+        again = await self.ramping.give_back(namespace, name)
         self.registries.forget(key)
         self._ramps.pop(key, None)
         self.adoption.forget(key)
@@ -240,6 +243,7 @@ class Reconciler:
         self.metrics.forget(key)
         self._warming.pop(key, None)
         self.warmups.keep_only(frozenset().union(*self._warming.values()))
+        return again
 
     def _keep_warmups(self, key: Key, world: World) -> None:
         of_interest = frozenset(pod.uid for pod in world.pods if pod.live and pod.stage.is_in)
@@ -253,6 +257,9 @@ class Reconciler:
         self, gathered: Gathered, status: LosslessRolloutStatus, policies_know: bool
     ) -> LosslessRolloutStatus:
         findings = find(facts) if (facts := self._facts(gathered, policies_know)) else []
+        refused = self.ramping.refusals(gathered.rollout.key)
+        if refused and gathered.world.spec.warmup.ramp:
+            findings = [*findings, not_split(refused)]
         return status.model_copy(update={"findings": list(findings)})
 
     def _facts(self, gathered: Gathered, policies_know: bool) -> Facts | None:

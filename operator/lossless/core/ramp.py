@@ -6,7 +6,7 @@ half: over a step [t, t + h] of a straight line f, the mean of the line is f(t +
 f = (t/T)² the mean is f(t + h/2) + h²/(12·T²): with h = T/60 it is off by 0.00002 of a full share.
 
 A step lasts until the line has moved by `WORTH_RELATIVE` of itself or `WORTH_ABSOLUTE` of a full share, whichever is
-more, and at least for a second and for 1/60 of the ramp: so there are at most about 60 steps, and fewer on a long
+more, and at least for 2 s and for 1/60 of the ramp: so there are at most about 60 steps, and fewer on a long
 line. A straight line from 1 % takes 20 steps of 1 % up to a share of 20 %, and ln(5)/ln(1.05) = 33 beyond it.
 """
 
@@ -21,8 +21,9 @@ from lossless.api.routes import Curve, Ramp
 WORTH_RELATIVE: Final = 0.05
 WORTH_ABSOLUTE: Final = 0.01
 MOST_STEPS: Final = 60
-SHORTEST_STEP: Final = 1.0
-"""Seconds. Gateways and meshes take a route change in about as long; more often is only load."""
+SHORTEST_STEP: Final = 2.0
+"""Seconds. Traefik gathers changes for as long (providersThrottleDuration): with a change every second it followed the
+line 1.9 s late, with one every 2 s it follows each within 0.4 s."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,339 @@
+"""Gives ramping pods their share in the routes that a LosslessRollout names: `lossless.traffic.routes`, with its I/O.
+
+What is done, and in which order, so that no gateway ever sends a request where nobody answers:
+
+- going in: the warm-up Service and the EndpointSlice with the pods; the routes with a share of nothing; and only when
+  gateways have had the time to know of all that (`LAG`), shares;
+- a pod that is let in, or has to go, loses its share first, and leaves the slice afterwards. The last one in it stays
+  there until gateways no longer send anything its way (`LAG` again);
+- coming out: the owner's text is back in the routes; then, after that time, the slices are deleted.
+
+Service and slices belong to the workload, and not to the LosslessRollout: the garbage collector would take them away
+with it while routes still name them.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from lossless.api.routes import RouteKind, RouteRef
+from lossless.cluster.errors import Conflict, Forbidden, NotFound, Outdated
+from lossless.cluster.gateway import Gateway, PatchType
+from lossless.cluster.gather import Gathered
+from lossless.cluster.interest import Key
+from lossless.cluster.observed import SeenPod, SeenRollout
+from lossless.cluster.resources import ENDPOINT_SLICES, SERVICES, Raw, Resource
+from lossless.cluster.store import Store
+from lossless.core.world import RampStep
+from lossless.traffic.routes import edit, status
+from lossless.traffic.routes.kinds import KINDS
+from lossless.traffic.routes.route import Route, Split, names_ours
+from lossless.traffic.routes.status import Answer
+from lossless.traffic.routes.warmup_service import MANAGER, PortsClash, service, warmup_name
+from lossless.traffic.routes.warmup_slices import slices
+
+LAG: Final = timedelta(seconds=3)
+"""What gateways take to know of a change at the most: Traefik gathers changes for 2 s (providersThrottleDuration)."""
+DESTINATION_RULES: Final = Resource("networking.istio.io", "v1", "destinationrules")
+_SERVICE_NAME: Final = "kubernetes.io/service-name"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Known:
+    """What this process knows of one LosslessRollout's routes. All of it can be found out again."""
+
+    documents: dict[RouteRef, Raw] = field(default_factory=dict)
+    since: datetime | None = None
+    """When the split was first laid: gateways know of it by `LAG` later."""
+    out_since: datetime | None = None
+    """When it was last taken out."""
+    made: Raw | None = None
+    """The warm-up Service, as it was applied."""
+    present: tuple[Raw, ...] = ()
+    """The slices, as they were applied."""
+    refusals: dict[str, str] = field(default_factory=dict)
+    looked: bool = False
+
+
+class Ramping:
+    """The routes, Services and slices of every LosslessRollout."""
+
+    def __init__(self, gateway: Gateway, store: Store, clock: Callable[[], datetime]) -> None:
+        self._gateway = gateway
+        self._store = store
+        self._clock = clock
+        self._known: dict[Key, _Known] = {}
+
+    async def ensure(self, gathered: Gathered, step: RampStep | None) -> float | None:
+        """Have the routes give what `step` says; None takes everything out. Says in how many seconds to come again.
+
+        Raises:
+            Outdated: a route was changed by somebody else meanwhile.
+            ClusterError: the API server did not do it.
+        """
+        rollout = gathered.rollout
+        routes = rollout.spec.traffic.routes if rollout.spec else []
+        known = self._known.get(rollout.key)
+        if not routes and known is None:
+            return None
+        known = self._known.setdefault(rollout.key, _Known())
+        pods = [gathered.pods[uid] for uid, _ in step.fractions if uid in gathered.pods] if step else []
+        if step is None or not pods:
+            return await self._out(rollout, known, routes)
+        return await self._in(gathered, known, routes, step, pods)
+
+    def refusals(self, key: Key) -> Mapping[str, str]:
+        """By route: why it is not split."""
+        known = self._known.get(key)
+        return known.refusals if known else {}
+
+    async def give_back(self, namespace: str, name: str) -> float | None:
+        """The LosslessRollout is gone: its splits come out of every route of the namespace, and in a while, what was
+        made for it goes. Says in how many seconds to come again.
+
+        Raises as `ensure`.
+        """
+        known = self._known.get((namespace, name))
+        if known is None:
+            return None
+        for kind, route in KINDS.items():
+            for document in await self._list(route, namespace):
+                if name in edit.rollouts_on(document):
+                    ref = RouteRef(kind=kind, name=document["metadata"]["name"])
+                    await self._write(route, ref, namespace, edit.take_out(route, document, name).patch)
+                    known.out_since = self._clock()
+        known.out_since = known.out_since or self._clock()
+        left = (known.out_since + LAG - self._clock()).total_seconds()
+        if left > 0:
+            return left
+        for one in await self._slices_of(namespace, name):
+            await self._delete(ENDPOINT_SLICES, namespace, one["metadata"]["name"])
+        await self._delete(SERVICES, namespace, warmup_name(name))
+        del self._known[namespace, name]
+        return None
+
+    async def left_over(self, namespaces: Iterable[str | None]) -> set[Key]:
+        """LosslessRollouts that are no more and still have a split somewhere: found once, at the start."""
+        found = set()
+        for namespace in namespaces:
+            for route in KINDS.values():
+                for document in await self._list(route, namespace):
+                    where = document["metadata"]["namespace"]
+                    found |= {
+                        (where, name)
+                        for name in edit.rollouts_on(document)
+                        if self._store.rollouts.named(where, name) is None
+                    }
+        for key in found:
+            self._known.setdefault(key, _Known())
+        return found
+
+    async def _in(
+        self, gathered: Gathered, known: _Known, routes: Sequence[RouteRef], step: RampStep, pods: Sequence[SeenPod]
+    ) -> float | None:
+        rollout, now = gathered.rollout, self._clock()
+        known.out_since = None
+        await self._leave(rollout, known, [ref for ref in known.documents if ref not in routes])
+        services = self._services(gathered)
+        known.refusals = {}
+        for ref in routes:
+            await self._read(rollout, known, ref)
+        stables = [
+            one.raw
+            for one in self._store.services.where("namespace", rollout.namespace)
+            if one.name in services
+            and any(
+                names_ours(KINDS[ref.kind], document, frozenset({one.name}))
+                for ref, document in known.documents.items()
+            )
+        ]
+        if not stables:
+            known.refusals |= {str(ref): "it names no Service of these pods" for ref in routes}
+            return None
+        try:
+            wanted = service(_raw(rollout), stables)
+        except PortsClash as error:
+            known.refusals |= {str(ref): str(error) for ref in routes}
+            return None
+        await self._apply_service(gathered, known, wanted)
+        await self._apply_slices(gathered, known, pods, but_keep=True)
+        known.since = known.since or now
+        ready = now >= known.since + LAG
+        share = step.share if ready else 0.0
+        for ref in list(known.documents):
+            await self._lay(rollout, known, ref, services, share)
+        await self._apply_slices(gathered, known, pods, but_keep=False)
+        return None if ready else (known.since + LAG - now).total_seconds()
+
+    async def _out(self, rollout: SeenRollout, known: _Known, routes: Sequence[RouteRef]) -> float | None:
+        """Back to the owner's text, and when gateways have had the time to know of it, away with the slices."""
+        if not known.looked:
+            for ref in routes:  # A process before this one may have left something there.
+                await self._read(rollout, known, ref)
+            known.present = await self._slices_of(rollout.namespace, rollout.name)
+            known.looked = True
+        taken_out = await self._leave(rollout, known, list(known.documents))
+        known.since = None
+        if not known.present:
+            return None
+        if known.out_since is None or taken_out:
+            known.out_since = self._clock()
+        left = (known.out_since + LAG - self._clock()).total_seconds()
+        if left > 0:
+            return left
+        for one in known.present:
+            await self._delete(ENDPOINT_SLICES, rollout.namespace, one["metadata"]["name"])
+        known.present = ()
+        return None
+
+    async def _leave(self, rollout: SeenRollout, known: _Known, refs: Sequence[RouteRef]) -> bool:
+        """The owner's text is back in these routes. Whether anything of ours was in one."""
+        was_there = False
+        for ref in refs:
+            route, document = KINDS[ref.kind], known.documents[ref]
+            if rollout.name in edit.rollouts_on(document):
+                was_there = True
+                change = edit.take_out(route, document, rollout.name)
+                await self._write(route, ref, rollout.namespace, change.patch)
+            # The next ramp begins with a look at what its owner has made of it meanwhile.
+            known.documents.pop(ref)
+        return was_there
+
+    async def _lay(
+        self, rollout: SeenRollout, known: _Known, ref: RouteRef, services: frozenset[str], share: float
+    ) -> None:
+        route, document = KINDS[ref.kind], known.documents[ref]
+        if share and status.taken(document).answer is Answer.REFUSED:
+            known.refusals[str(ref)] = status.taken(document).evidence
+            share = 0.0
+        split = Split(rollout.name, services, warmup_name(rollout.name), share)
+        change = edit.lay(route, document, split, await self._policies(ref.kind, rollout.namespace))
+        if change.refusal:
+            known.refusals[str(ref)] = change.refusal
+        if after := await self._write(route, ref, rollout.namespace, change.patch, known):
+            known.documents[ref] = after
+
+    async def _policies(self, kind: RouteKind, namespace: str) -> Sequence[Raw]:
+        if kind is not RouteKind.VIRTUAL_SERVICE:
+            return ()
+        try:
+            return (await self._gateway.list(DESTINATION_RULES, namespace)).items
+        except NotFound:
+            return ()
+
+    async def _read(self, rollout: SeenRollout, known: _Known, ref: RouteRef) -> None:
+        if ref in known.documents:
+            return
+        try:
+            known.documents[ref] = await self._gateway.get(_resource(KINDS[ref.kind]), rollout.namespace, ref.name)
+        except NotFound:
+            known.refusals[str(ref)] = "it is not there"
+        except Forbidden:
+            known.refusals[str(ref)] = "the operator may not read it (ClusterRole lossless-operator-routes)"
+
+    async def _write(
+        self, route: Route, ref: RouteRef, namespace: str, patch: Raw | None, known: _Known | None = None
+    ) -> Raw | None:
+        if patch is None:
+            return None
+        try:
+            return await self._gateway.patch(_resource(route), namespace, ref.name, patch, kind=PatchType.MERGE)
+        except (Conflict, NotFound) as error:
+            for one in self._known.values():
+                one.documents.pop(ref, None)
+            raise Outdated(f"{ref} has changed") from error
+
+    def _services(self, gathered: Gathered) -> frozenset[str]:
+        """The Services that select the workload's pods."""
+        labels = [pod.labels for pod in gathered.pods.values()]
+        return frozenset(
+            one.name
+            for one in self._store.services.where("namespace", gathered.rollout.namespace)
+            if any(one.selects(each) for each in labels)
+        )
+
+    async def _apply_service(self, gathered: Gathered, known: _Known, wanted: Raw) -> None:
+        wanted["metadata"]["ownerReferences"] = _owner(gathered)
+        if known.made is not None and known.made["_wanted"] == wanted:
+            return
+        applied = await self._gateway.apply(
+            SERVICES, gathered.rollout.namespace, wanted["metadata"]["name"], wanted, MANAGER
+        )
+        known.made = {**applied, "_wanted": wanted}
+
+    async def _apply_slices(
+        self, gathered: Gathered, known: _Known, pods: Sequence[SeenPod], *, but_keep: bool
+    ) -> None:
+        """The slices with these pods. `but_keep`: and with whoever is in one already."""
+        if not known.looked:
+            known.present = await self._slices_of(gathered.rollout.namespace, gathered.rollout.name)
+            known.looked = True
+        raws = [_raw_pod(pod) for pod in pods]
+        if but_keep:
+            there = {end["targetRef"]["uid"] for one in known.present for end in one.get("endpoints") or ()}
+            raws += [
+                _raw_pod(pod)
+                for uid, pod in gathered.pods.items()
+                if uid in there and uid not in {one.uid for one in pods} and pod.core.live
+            ]
+        wanted = slices(_raw(gathered.rollout), known.made or {}, raws, present=known.present)
+        before = {one["metadata"]["name"]: one for one in known.present}
+        after = []
+        for one in wanted:
+            one["metadata"]["ownerReferences"] = _owner(gathered)
+            name = one["metadata"]["name"]
+            if name in before and before[name].get("endpoints") == one["endpoints"]:
+                after.append(before[name])
+                continue
+            applied = await self._gateway.apply(ENDPOINT_SLICES, gathered.rollout.namespace, name, one, MANAGER)
+            after.append({**applied, "endpoints": one["endpoints"]})
+        for name in before.keys() - {one["metadata"]["name"] for one in wanted}:
+            await self._delete(ENDPOINT_SLICES, gathered.rollout.namespace, name)
+        known.present = tuple(after)
+
+    async def _slices_of(self, namespace: str, name: str) -> tuple[Raw, ...]:
+        return (await self._gateway.list(ENDPOINT_SLICES, namespace, f"{_SERVICE_NAME}={warmup_name(name)}")).items
+
+    async def _delete(self, resource: Resource, namespace: str, name: str) -> None:
+        try:
+            await self._gateway.delete(resource, namespace, name)
+        except NotFound:
+            return
+
+    async def _list(self, route: Route, namespace: str | None) -> Sequence[Raw]:
+        """None where the kind is not there, or not ours to read: then nothing of ours can be in it either."""
+        try:
+            return (await self._gateway.list(_resource(route), namespace)).items
+        except (NotFound, Forbidden):
+            return ()
+
+
+def _resource(route: Route) -> Resource:
+    group, _, version = route.api_version.rpartition("/")
+    return Resource(group, version, route.plural)
+
+
+def _raw(rollout: SeenRollout) -> Raw:
+    return {"metadata": {"name": rollout.name, "namespace": rollout.namespace, "uid": rollout.uid}}
+
+
+def _raw_pod(pod: SeenPod) -> Raw:
+    """As much of a pod as its endpoint needs."""
+    ports = [{"name": name, "containerPort": number} for name, number in pod.ports.items()]
+    return {
+        "metadata": {"namespace": pod.namespace, "name": pod.name, "uid": pod.uid},
+        "spec": {"nodeName": pod.core.node, "containers": [{"ports": ports}]},
+        "status": {"podIPs": [{"ip": address} for address in pod.addresses]},
+    }
+
+
+def _owner(gathered: Gathered) -> list[dict[str, Any]]:
+    """The workload: what is made for it goes with it at the latest."""
+    target, workload = gathered.rollout.target, gathered.world.workload
+    if workload is None:
+        return []
+    return [{"apiVersion": target.api_version, "kind": target.kind, "name": target.name, "uid": workload.uid}]
