@@ -60,7 +60,7 @@ class Provider:
         return {
             "name": name,
             "image": "dubbo",  # not looked at
-            "command": ["sh", "-c", f"exec {_shell(self.command(say))}"],
+            "command": ["sh", "-c", self.shell(say)],
             "env": [
                 {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
                 {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
@@ -70,8 +70,11 @@ class Provider:
             **more,
         }
 
-    def command(self, say: Say = print) -> list[str]:
-        """Its command line, for a shell that has POD_IP and POD_NAME."""
+    def shell(self, say: Say = print) -> str:
+        """Its command line for a shell that has POD_IP and POD_NAME; the shell becomes the provider."""
+        return "exec " + " ".join(f'"{word}"' for word in self._command(say))
+
+    def _command(self, say: Say) -> list[str]:
         properties: dict[str, str | float] = {
             **common(self.app, self.registry),
             "dubbo.application.register-mode": self.registers,
@@ -113,7 +116,3 @@ def qos(command: str, address: str = QOS_LOOPBACK) -> list[str]:
     """The command that says something to the QoS of a pod, for an exec in it or a preStop hook: `qos("offline")`."""
     ask = f"import urllib.request as u; print(u.urlopen('http://{address}:{QOS_PORT}/{command}').read().decode())"
     return ["sh", "-c", f'python3 -I -S -c "{ask}"']
-
-
-def _shell(argv: list[str]) -> str:
-    return " ".join(f'"{word}"' for word in argv)

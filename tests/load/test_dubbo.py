@@ -46,14 +46,13 @@ class Shop:
         self.group = namespace
         self.zookeeper = zookeeper
 
-    def provider(self, **how: Any) -> dict[str, Any]:
-        """A provider's container."""
+    def how(self, **how: Any) -> Provider:
         settings = {"app": self.group, "group": self.group, "qos": "off", **how}
-        return Provider(self.zookeeper.connect_string, **settings).container()
+        return Provider(self.zookeeper.connect_string, **settings)
 
     def pods(self, *names: str, **how: Any) -> list[str]:
         """Makes pods and returns their addresses, `<ip>:<port>`, once they are ready."""
-        self.cluster.create(*(pod(name, self.provider(**how)) for name in names))
+        self.cluster.create(*(pod(name, self.how(**how).container()) for name in names))
         return [f"{self.cluster.until_ready(name, WITHIN)['status']['podIP']}:{PORT}" for name in names]
 
     def plan(self, **how: Any) -> DubboPlan:
@@ -76,6 +75,13 @@ class Shop:
             }
         )
         self.zookeeper.write(self.rule_node, text)
+
+    def route_away(self, *addresses: str, enabled: bool = True) -> None:
+        """A condition router for the providers' application."""
+        hosts = ",".join(address.partition(":")[0] for address in addresses)
+        rule = {"configVersion": "v3.0", "scope": "application", "key": self.group, "force": False, "runtime": True}
+        text = json.dumps({**rule, "enabled": enabled, "conditions": [f"=> host != {hosts}"]})
+        self.zookeeper.write(f"/dubbo/config/dubbo/{self.group}.condition-router", text)
 
     def until_asked(self, run: LoadRun, *pods: str) -> None:
         """Waits until the last answers came from these pods, and each gave some."""
@@ -100,6 +106,11 @@ def disabled(address: str) -> dict[str, Any]:
     return {"providerAddresses": [address], "parameters": {"disabled": "true"}}
 
 
+def enabled_again(address: str, revision: int) -> dict[str, Any]:
+    """The parameter that Dubbo does not know makes the rule another one than any before."""
+    return {"providerAddresses": [address], "parameters": {"disabled": "false", "revision": str(revision)}}
+
+
 def test_every_request_is_answered_and_logged_by_a_pod(shop: Shop) -> None:
     shop.pods("one", "two")
     with running_dubbo(shop.box, shop.plan(), namespace=shop.group) as run:
@@ -112,10 +123,14 @@ def test_every_request_is_answered_and_logged_by_a_pod(shop: Shop) -> None:
 
 
 def test_a_provider_that_is_killed_loses_what_it_was_working_on(shop: Shop) -> None:
-    shop.pods("one", "two")
-    with running_dubbo(shop.box, shop.plan(path="/slow?s=1", timeout=20.0), namespace=shop.group) as run:
+    shop.pods("two")
+    argv = ["sh", "-c", shop.how().shell()]
+    env = {"POD_NAME": "one", "POD_IP": "10.244.200.1"}
+    one = shop.box.popen(argv, env=env, log=f"dubbo-{shop.group}")
+    plan = shop.plan(path="/slow?s=1", timeout=20.0)
+    with running_dubbo(shop.box, plan, namespace=shop.group, reconciled=False) as run:
         shop.until_asked(run, "one", "two")
-        shop.box.kubectl("delete", "pod", "one", "-n", shop.group, "--grace-period=0", "--force")
+        one.kill()
         shop.until_asked(run, "two")
         outcome = run.finish()
     assert outcome.lost
@@ -166,14 +181,61 @@ def test_qos_on_the_pods_address_refuses_strangers_unless_they_are_let_in(shop: 
 
 
 @pytest.mark.parametrize("follows", ["interface", "application"])
+def test_a_router_takes_a_provider_out_lets_its_work_end_and_brings_it_back(shop: Shop, follows: Follows) -> None:
+    one, _ = shop.pods("one", "two")
+    plan = shop.plan(follows=follows, path="/slow?s=1")
+    with running_dubbo(shop.box, plan, namespace=shop.group) as run:
+        shop.until_asked(run, "one", "two")
+        for enabled, asked in ((True, ["two"]), (False, ["one", "two"])) * 2:
+            shop.route_away(one, enabled=enabled)
+            shop.until_asked(run, *asked)
+        outcome = run.finish()
+    assert not outcome.lost, outcome.explain()
+
+
+@pytest.mark.parametrize("follows", ["interface", "application"])
+def test_a_router_that_leaves_nobody_is_not_followed(shop: Shop, follows: Follows) -> None:
+    one, two = shop.pods("one", "two")
+    with running_dubbo(shop.box, shop.plan(follows=follows), namespace=shop.group) as run:
+        shop.until_asked(run, "one", "two")
+        shop.route_away(one)
+        shop.until_asked(run, "two")
+        shop.route_away(one, two)
+        shop.until_asked(run, "one", "two")
+        outcome = run.finish()
+    assert not outcome.lost, outcome.explain()
+
+
+@pytest.mark.parametrize("follows", ["interface", "application"])
 def test_a_rule_takes_a_provider_out_lets_its_work_end_and_brings_it_back(shop: Shop, follows: Follows) -> None:
     one, _ = shop.pods("one", "two")
     plan = shop.plan(follows=follows, path="/slow?s=1", **DUBBOS_OWN)
     with running_dubbo(shop.box, plan, namespace=shop.group) as run:
         shop.until_asked(run, "one", "two")
+        for revision in range(2):
+            shop.rule(disabled(one))
+            shop.until_asked(run, "two")
+            shop.rule(enabled_again(one, revision))
+            shop.until_asked(run, "one", "two")
+        outcome = run.finish()
+    assert not outcome.lost, outcome.explain()
+    assert outcome.reconciliation is not None
+    assert not outcome.reconciliation.served_twice
+
+
+def test_a_rule_that_is_deleted_brings_nobody_back_at_application_level(shop: Shop) -> None:
+    """A fault of ServiceDiscoveryRegistryDirectory.toInvokers, Dubbo 3.3.6: a provider that is disabled stays in the
+    list as it was, destroyed; and is made anew only for parameters that differ from those that it had before."""
+    one, _ = shop.pods("one", "two")
+    with running_dubbo(shop.box, shop.plan(follows="application", **DUBBOS_OWN), namespace=shop.group) as run:
+        shop.until_asked(run, "one", "two")
         shop.rule(disabled(one))
         shop.until_asked(run, "two")
-        shop.rule(disabled(one), enabled=False)
+        shop.zookeeper.delete(shop.rule_node)
+        deleted = run.mark("deleted")
+        shop.box.wait_until(lambda: run.so_far().window(deleted).sent > 5 * SETTLED, WITHIN, "some time went by")
+        assert {result.pod for result in run.so_far().window(deleted).answered} == {"two"}
+        shop.rule(enabled_again(one, 1))
         shop.until_asked(run, "one", "two")
         outcome = run.finish()
     assert not outcome.lost, outcome.explain()
@@ -189,11 +251,30 @@ def test_a_rule_with_no_configs_undoes_nothing(shop: Shop, follows: Follows) -> 
         shop.until_asked(run, "two")
         shop.rule()
         empty = run.mark("empty")
-        shop.rule(weighted("0.0.0.0", 100))  # this one does
-        shop.until_asked(run, "one", "two")
+        shop.box.wait_until(lambda: run.so_far().window(empty).sent > 5 * SETTLED, WITHIN, "some time went by")
+        assert {result.pod for result in run.so_far().window(empty).answered} == {"two"}
         outcome = run.finish()
     assert not outcome.lost, outcome.explain()
-    assert min(result.at for result in outcome.window(empty).answered if result.pod == "one") > empty
+
+
+@pytest.mark.parametrize("follows", ["interface", "application"])
+def test_only_a_consumer_that_goes_by_the_application_warms_a_provider_up(shop: Shop, follows: Follows) -> None:
+    """CacheableFailbackRegistry takes the timestamp out of the URLs that ZooKeeper has, Dubbo 3.3.6."""
+    shop.pods("old")
+    with running_dubbo(shop.box, shop.plan(follows=follows), namespace=shop.group) as run:
+        shop.until_asked(run, "old")
+        shop.pods("new", warmup=1_200_000)
+
+        def since() -> list[str | None]:
+            """Who answered, from the new one's first answer on."""
+            pods = [result.pod for result in run.so_far().answered]
+            return pods[pods.index("new") :] if "new" in pods else []
+
+        shop.box.wait_until(lambda: len(since()) >= 200, WITHIN, "the new one is asked")
+        of_new = since()[:200].count("new")
+        run.finish()
+    # Half of the requests, or a weight of 1 or 2 against 100.
+    assert (of_new > 60) if follows == "interface" else (of_new < 30)
 
 
 @pytest.mark.parametrize("follows", ["interface", "application"])
@@ -216,7 +297,7 @@ def test_a_rule_shifts_the_shares_if_it_names_a_weight_for_all(shop: Shop, follo
 
 def test_a_native_rollout_of_providers_loses_no_answer(shop: Shop) -> None:
     """Dubbo deregisters on SIGTERM and ends its work; what can be lost was never sent, see DUBBOS_OWN."""
-    shop.cluster.create(deployment("web", shop.provider(), 2))
+    shop.cluster.create(deployment("web", shop.how().container(), 2))
     shop.box.kubectl("rollout", "status", "deployment/web", "-n", shop.group, "--timeout=90s")
     with running_dubbo(shop.box, shop.plan(path="/slow?s=0.2"), namespace=shop.group) as run:
         before = {each["metadata"]["name"] for each in shop.cluster.pods()}
