@@ -15,7 +15,8 @@ from localcluster.box import Box
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-_BLOCK = re.compile(r"^ *```(?:sh|console)?\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_COMMANDS = ("", "sh", "console")
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)")
 
 SETUP = """
@@ -43,7 +44,7 @@ spec: {targetRef: {name: web}}
 
 def commands(page: Path) -> Iterator[str]:
     """The kubectl commands of a page: lines of `sh` blocks, and those behind a `$` in `console` blocks."""
-    for block in _BLOCK.findall(page.read_text()):
+    for block in [block for language, block in _BLOCK.findall(page.read_text()) if language in _COMMANDS]:
         for line in block.replace("\\\n", " ").splitlines():
             command = line.strip().removeprefix("$ ").split("  #")[0].strip()
             if command.startswith("kubectl "):
