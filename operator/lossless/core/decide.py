@@ -311,8 +311,9 @@ def _withdraw_again(pod: Pod, here: Moment) -> Move:
 
 
 def _nothing_to_drain(pod: Pod) -> bool:
-    """It never had traffic, as far as anybody can tell. Of a pod without our gate nobody can, once it runs."""
-    outside = not pod.open and (pod.gated or pod.phase == "Pending")
+    """It never had traffic, as far as anybody can tell. Once it runs nobody can, of a pod without our gate, and of one
+    that may register itself at any moment."""
+    outside = not pod.open and ((pod.gated and not pod.registrations) or pod.phase == "Pending")
     return pod.passage.admitted_at is None and outside and not pod.seen_somewhere
 
 

@@ -51,14 +51,23 @@ def _kept(passage: Passage, one: Registered, want: float) -> Passage:
         told = {*passage.told, one.source} if one.told_out else {*passage.told} - {one.source}
         passage = replace(passage, told=tuple(sorted(told)))
     if want == 1:
-        back = one.fraction is not None and abs(one.fraction - 1) <= CLOSE_ENOUGH and not one.told_out
-        return _without(passage, one.source) if back or (one.blind and not one.told_out) else passage
+        return _without(passage, one.source) if _is_back(passage, one) else passage
     if not one.original and one.fraction is None:
         return passage
     if passage.original(one.source) is not None and not one.replaces:
         return passage
     originals = {**dict(passage.originals), one.source: one.original}
     return replace(passage, originals=tuple(sorted(originals.items())))
+
+
+def _is_back(passage: Passage, one: Registered) -> bool:
+    """Nothing that it was told is in force any more, or can come into force."""
+    if one.told_out or one.asked is not None:
+        return False
+    if one.fraction is not None:
+        return abs(one.fraction - 1) <= CLOSE_ENOUGH
+    # What has a way back of its own that is kept has to be seen again; of the others nothing can be seen.
+    return one.blind and not passage.original(one.source)
 
 
 def _without(passage: Passage, source: str) -> Passage:
@@ -75,11 +84,13 @@ def _is_kept(passage: Passage, one: Registered) -> bool:
 
 
 def _differs(pod: Pod, one: Registered, want: float) -> bool:
+    if one.asked is not None:
+        return abs(one.asked - want) > CLOSE_ENOUGH
     if not one.blind:
         return one.fraction is not None and abs(one.fraction - want) > CLOSE_ENOUGH
-    out = one.source in pod.passage.told
     if want == 1:
-        return out
+        # It may have been told by an operator that was killed before it could say so on the pod.
+        return one.told_out or (bool(pod.passage.original(one.source)) and not one.present)
     # An application that has only just started is not told to go: that may be what makes it register at all. What an
     # owner has registered by a key of its own can be taken out and put back at any time.
-    return (not out or one.present) and (bool(one.original) or not pod.stage.is_in)
+    return (not one.told_out or one.present) and (bool(one.original) or not pod.stage.is_in)

@@ -49,6 +49,8 @@ class Registered:
     """What it was told can't be read off it afterwards, so it is kept on the pod."""
     told_out: bool = False
     """It has taken the pod out by our word, and not put it back since."""
+    asked: float | None = None
+    """The fraction that it is being told, again and again until it has heard; None: nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import random
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from lossless.api.traffic import Registry as Spec
 from lossless.core.world import Presence, Registered, Sighting
@@ -117,6 +117,15 @@ class Book:
         task.add_done_callback(self._ending.discard)
 
 
+@dataclass(frozen=True, slots=True)
+class _PutOff:
+    """What a registry did not take is tried again later."""
+
+    until: float
+    times: int
+    error: RegistryError
+
+
 class _Follower:
     """One registry of one LosslessRollout."""
 
@@ -129,6 +138,8 @@ class _Follower:
         self._instances: Mapping[str, Instance] = {}
         self._views: dict[str, View] = {}
         self._asked: dict[str, float] = {}
+        """What is to be told, until it has been told and looked at."""
+        self._put_off: dict[str, _PutOff] = {}
         self._told_out: dict[str, bool] = {}
         self._woken = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -142,22 +153,25 @@ class _Follower:
     def of_interest(self, instances: Mapping[str, Instance]) -> None:
         if instances.keys() != self._instances.keys():
             self._woken.set()
-        self._instances = dict(instances)
         for uid, instance in instances.items():
-            # An application that has started anew has forgotten what it was told: the pod no longer says so either.
             self._told_out.setdefault(uid, instance.told)
-        for known in (self._views, self._asked, self._told_out):
+        # What we know ourselves is newer than what is written on the pod.
+        self._instances = {uid: replace(one, told=self._told_out[uid]) for uid, one in instances.items()}
+        everything: tuple[dict[str, Any], ...] = (self._views, self._asked, self._put_off, self._told_out)
+        for known in everything:
             for uid in [uid for uid in known if uid not in instances]:
                 del known[uid]
 
     def view(self, uid: str) -> View | None:
         if uid not in self._instances:
             return None
-        return self._views.get(uid) or self._view(uid, Registration(Presence.UNANSWERED, "not looked at yet"))
+        known = self._views.get(uid) or self._view(uid, Registration(Presence.UNANSWERED, "not looked at yet"))
+        return replace(known, registered=replace(known.registered, asked=self._asked.get(uid)))
 
     def tell(self, uid: str, fraction: float) -> None:
-        if self._asked.get(uid) != fraction:
+        if uid in self._instances and self._asked.get(uid) != fraction:
             self._asked[uid] = fraction
+            self._put_off.pop(uid, None)
             self._woken.set()
 
     async def close(self) -> None:
@@ -183,41 +197,58 @@ class _Follower:
         """Tell what is to be told, then look at all that is of interest."""
         async with self._turn:
             instances = dict(self._instances)
+            told: Mapping[str, float] = {}
+            seen: Mapping[str, Registration] = {}
+            failed: RegistryError | None = None
             try:
                 if self._registry is None:
                     self._registry = await self._make(self._namespace, self.spec)
-                failed = await self._tell_all(instances) if tell else None
-                seen = await self._registry.look(list(instances.values()))
+                told = await self._tell_all(instances) if tell else {}
+                # As they are known now: what was just told matters to those that can't be looked at.
+                seen = await self._registry.look([self._instances.get(uid, one) for uid, one in instances.items()])
             except RegistryError as error:
-                failed, seen = error, {}
+                failed = error
             except Exception as error:  # noqa: BLE001 - one registry's defect must not stop the others
                 _log.exception("%s: failed", self.spec.name)
-                failed, seen = RegistryError(f"a defect ({type(error).__name__})"), {}
+                failed = RegistryError(f"a defect ({type(error).__name__})")
             self._failures = self._failures + 1 if failed else 0
-            if isinstance(failed, Refused):
-                await self._let_go()  # A Secret may have been changed meanwhile: it is read anew.
             for uid in instances:
                 self._put(uid, seen.get(uid) or Registration(Presence.UNANSWERED, str(failed or "not answered")))
+            for uid, fraction in told.items():
+                if self._asked.get(uid) == fraction:
+                    del self._asked[uid]
+                    self._changed(uid)
+            if isinstance(failed, Refused) or any(isinstance(one.error, Refused) for one in self._put_off.values()):
+                await self._let_go()  # A Secret may have been changed meanwhile: it is read anew.
 
-    async def _tell_all(self, instances: Mapping[str, Instance]) -> RegistryError | None:
+    async def _tell_all(self, instances: Mapping[str, Instance]) -> Mapping[str, float]:
+        """Says what has been told. What has not is put off, each pod by itself: one that is refused holds up nobody."""
         slots = asyncio.Semaphore(AT_A_TIME)
-        asked = {uid: fraction for uid, fraction in self._asked.items() if uid in instances}
+        now = asyncio.get_running_loop().time()
+        due = {
+            uid: fraction
+            for uid, fraction in self._asked.items()
+            if uid in instances and (uid not in self._put_off or now >= self._put_off[uid].until)
+        }
+        told: dict[str, float] = {}
 
-        async def one(uid: str, fraction: float) -> RegistryError | None:
+        async def one(uid: str, fraction: float) -> None:
             async with slots:
                 try:
                     await self._tell(instances[uid], fraction)
                 except Changed:
-                    return None  # The look that follows says what there is now; then it is decided anew.
+                    return  # The look that follows says what there is now; then it is decided anew.
                 except RegistryError as error:
+                    times = self._put_off[uid].times + 1 if uid in self._put_off else 1
+                    pause = min(LONGEST_PAUSE, EVERY * 2.0 ** min(times, 8))
+                    self._put_off[uid] = _PutOff(now + pause, times, error)
                     _log.warning("%s: %s: %s", self.spec.name, instances[uid].name, error)
-                    return error
-                if self._asked.get(uid) == fraction:
-                    del self._asked[uid]
-                return None
+                    return
+                self._put_off.pop(uid, None)
+                told[uid] = fraction
 
-        errors = await asyncio.gather(*(one(uid, fraction) for uid, fraction in asked.items()))
-        return next((error for error in errors if error), None)
+        await asyncio.gather(*(one(uid, fraction) for uid, fraction in due.items()))
+        return told
 
     async def _tell(self, instance: Instance, fraction: float) -> None:
         assert self._registry is not None
@@ -227,8 +258,10 @@ class _Follower:
             await self._registry.restore(instance)
         else:
             await self._registry.weigh(instance, fraction)
-        self._told_out[instance.uid] = fraction <= 0
-        self._instances = {**self._instances, instance.uid: replace(instance, told=fraction <= 0)}
+        if instance.uid in self._instances:
+            self._told_out[instance.uid] = fraction <= 0
+            known = replace(self._instances[instance.uid], told=fraction <= 0)
+            self._instances = {**self._instances, instance.uid: known}
         _log.info("%s: told", self.spec.name, extra={"pod": instance.name, "fraction": fraction})
 
     def _put(self, uid: str, said: Registration) -> None:
