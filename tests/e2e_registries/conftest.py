@@ -1,0 +1,74 @@
+"""One box with the operator's manifests, the registries beside it, and a namespace for each test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from localcluster.box import Box
+from localcluster.servers.consul import Consul
+from localcluster.servers.etcd import etcd
+from tests.e2e.operators import NAMESPACE, Operator, wait_for_leader
+from tests.e2e_registries.shops import NODES, ConsulRegistry, EtcdRegistry, Registry, Shop
+from tests.installed import install
+
+
+@pytest.fixture(scope="session")
+def box(request: pytest.FixtureRequest) -> Iterator[Box]:
+    """Two process nodes, and all that `manifests/install` brings but for the operator's own pods."""
+    with Box(nodes=2, name=f"registries-{os.getpid()}", keep_logs=False) as box:
+        install(box)
+        yield box
+        box.keep_logs = request.session.testsfailed > 0
+
+
+@pytest.fixture(scope="session")
+def _operator(box: Box) -> Iterator[Operator]:
+    kubeconfig = box.kubeconfig_for(f"system:serviceaccount:{NAMESPACE}:lossless-operator", inside=True)
+    one = Operator(box, "one", kubeconfig)
+    yield one
+    one.kill()
+
+
+@pytest.fixture
+def operator(box: Box, _operator: Operator) -> Operator:
+    """An operator that leads. Runs on from test to test, unless one has killed it."""
+    if not _operator.running:
+        _operator.start()
+    wait_for_leader(box)
+    return _operator
+
+
+@pytest.fixture(scope="session")
+def etcd_registry(box: Box) -> Iterator[EtcdRegistry]:
+    with etcd(box) as server:
+        yield EtcdRegistry(server)
+
+
+@pytest.fixture(scope="session")
+def consul_registry(box: Box) -> Iterator[ConsulRegistry]:
+    with Consul(box, NODES) as consul:
+        yield ConsulRegistry(consul)
+
+
+KINDS = ("etcd", "consul")
+
+
+@pytest.fixture(params=KINDS)
+def registry(request: pytest.FixtureRequest) -> Registry:
+    """Each registry that apps here register themselves with."""
+    found: Registry = request.getfixturevalue(f"{request.param}_registry")
+    return found
+
+
+@pytest.fixture
+def shop(box: Box, make_namespace: Callable[[], str], registry: Registry) -> Callable[..., Shop]:
+    """Makes a Shop in a namespace of its own, registered with the registry of the test."""
+
+    def make(**changes: Any) -> Shop:
+        return Shop(box, make_namespace(), registry=registry, **changes)
+
+    return make

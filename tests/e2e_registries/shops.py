@@ -1,0 +1,213 @@
+"""A Deployment whose pods register themselves, and nobody calls them by a Service: only by what their registry says."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from localcluster.load import FollowedAddresses
+from localcluster.servers.consul import Consul
+from localcluster.servers.server import Server
+from tests.e2e.workloads import Manifest, Web
+
+SETTLE = "1s"
+"""How long the consumers here lag behind their registry, and more: each is told at once."""
+
+
+class Registry:
+    """One kind of registry in the box, as a test needs it."""
+
+    kind = ""
+
+    def flags(self, service: str) -> Sequence[str]:
+        """With which the sample app registers as this service."""
+        raise NotImplementedError
+
+    def spec(self, service: str) -> Mapping[str, Any]:
+        """The registry in a LosslessRollout."""
+        raise NotImplementedError
+
+    def consumer(self, service: str) -> Sequence[str]:
+        """The command of a consumer."""
+        raise NotImplementedError
+
+    def kill(self) -> None:
+        raise NotImplementedError
+
+    def start(self) -> None:
+        raise NotImplementedError
+
+    def held(self, service: str) -> Mapping[str, str]:
+        """Everything that it holds of this service: by address what is not as the app has registered it; empty where it
+        all is."""
+        raise NotImplementedError
+
+
+class EtcdRegistry(Registry):
+    """An etcd: keys under leases of 4 s, so that a pod that dies is gone soon."""
+
+    kind = "etcd"
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def flags(self, service: str) -> Sequence[str]:
+        return (f"--service={service}", f"--register=etcd={self._server.url}?ttl=4")
+
+    def spec(self, service: str) -> Mapping[str, Any]:
+        etcd = {"endpoints": [self._server.url], "prefix": f"services/{service}/"}
+        return {"name": "etcd", "settle": SETTLE, "etcd": etcd}
+
+    def consumer(self, service: str) -> Sequence[str]:
+        return (sys.executable, "-m", "localcluster.consumers", "etcd", self._server.url, service)
+
+    def kill(self) -> None:
+        self._server.kill()
+
+    def start(self) -> None:
+        self._server.start()
+
+    def held(self, service: str) -> Mapping[str, str]:
+        begin = f"services/{service}/".encode()
+        asked = {"key": _b64(begin), "range_end": _b64(begin[:-1] + b"0")}
+        answer = self._server.ask("/v3/kv/range", "POST", json.dumps(asked).encode())
+        assert answer is not None
+        pairs = json.loads(answer).get("kvs") or []
+        return {
+            base64.b64decode(pair["key"]).decode().rpartition("/")[2]: "" if pair.get("lease") else "under no lease"
+            for pair in pairs
+        }
+
+
+class ConsulRegistry(Registry):
+    """A Consul server and an agent for each node, with TTL checks."""
+
+    kind = "consul"
+
+    def __init__(self, consul: Consul) -> None:
+        self._consul = consul
+
+    def flags(self, service: str) -> Sequence[str]:
+        agents = [f"--register=consul={self._consul.agent(node).url}?ttl=6&node={node}" for node in NODES]
+        return (f"--service={service}", *agents)
+
+    def spec(self, service: str) -> Mapping[str, Any]:
+        return {
+            "name": "consul",
+            "settle": SETTLE,
+            "consul": {"server": self._consul.server.url, "service": service},
+        }
+
+    def consumer(self, service: str) -> Sequence[str]:
+        return (sys.executable, "-m", "localcluster.consumers", "consul", self._consul.server.url, service)
+
+    def kill(self) -> None:
+        """The server alone: agents run on their own nodes."""
+        self._consul.server.kill()
+
+    def start(self) -> None:
+        self._consul.server.start()
+
+    def held(self, service: str) -> Mapping[str, str]:
+        answer = self._consul.server.ask(f"/v1/health/service/{service}")
+        assert answer is not None
+        return {
+            f"{one['Service']['Address']}:{one['Service']['Port']}": ", ".join(
+                f"{check['CheckID']} {check['Status']}" for check in one["Checks"] if check["Status"] != "passing"
+            )
+            for one in json.loads(answer)
+        }
+
+
+NODES = ("node-1", "node-2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shop(Web):
+    """A Web whose only callers follow its registry; its namespace's name is the service's."""
+
+    registry: Registry
+    app: Sequence[str] = ("--deregister", "last")
+    """By default it leaves its registry after its server is down: the usual order of a framework that does not wait."""
+    strategy: Mapping[str, Any] = field(default_factory=lambda: {"maxSurge": "50%", "maxUnavailable": 0})
+
+    def services(self) -> list[Manifest]:
+        return []
+
+    def deploy(self) -> Shop:
+        """Apply it and wait until every pod is available and registered."""
+        self.box.apply(self.deployment())
+        self.box.kubectl("rollout", "status", "deployment/web", "-n", self.namespace, "--timeout=90s")
+        self.wait_until_registered()
+        return self
+
+    def cared_for(self, **spec: Any) -> Shop:
+        """Deployed, with a LosslessRollout beside it that names the registry."""
+        self.deploy()
+        self.protect(**{"drain": {"settle": "1s"}, "traffic": {"registries": [self.named()]}, **spec})
+        self.wait_until_cared_for()
+        return self
+
+    def named(self) -> Mapping[str, Any]:
+        return self.registry.spec(self.namespace)
+
+    def deployment(self, version: str = "1") -> Manifest:
+        whole = super().deployment(version)
+        container = whole["spec"]["template"]["spec"]["containers"][0]
+        container["command"] += self.registry.flags(self.namespace)
+        container["env"].append({"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}})
+        return whole
+
+    def followers(self) -> tuple[FollowedAddresses, ...]:
+        """Half of the requests on fresh connections, half on kept-alive ones, each by a consumer of its own."""
+        command = tuple(self.registry.consumer(self.namespace))
+        return (
+            FollowedAddresses(command, name="fresh"),
+            FollowedAddresses(command, name="kept-alive", keep_alive=True),
+        )
+
+    def addresses(self) -> set[str]:
+        """Of the pods that are not being deleted."""
+        return {
+            f"{pod['status']['podIP']}:{PORT}" for pod in self.pods() if not pod["metadata"].get("deletionTimestamp")
+        }
+
+    def wait_until_registered(self, timeout: float = 60) -> None:
+        """The registry holds the running pods and no others, each just as it has registered itself."""
+        held: dict[str, str] = {}
+
+        def is_so() -> bool:
+            held.clear()
+            held.update(self.registry.held(self.namespace))
+            return held == dict.fromkeys(self.addresses(), "")
+
+        try:
+            self.box.wait_until(is_so, timeout, "the registry holds the running pods, as they registered themselves")
+        except Exception as error:
+            raise AssertionError(f"{self.registry.kind} holds {held} of {sorted(self.addresses())}") from error
+
+    def marks(self) -> dict[str, dict[str, str]]:
+        """What is left on each pod of what the registry was told."""
+        kept = ("lossless.dev/registry-originals", "lossless.dev/told", "lossless.dev/registries")
+        return {
+            pod["metadata"]["name"]: {name: notes[name] for name in kept if name in notes}
+            for pod in self.pods()
+            if (notes := pod["metadata"].get("annotations", {}))
+        }
+
+    def wait_until_nothing_is_left(self) -> None:
+        """Nothing of ours is in the registry, nor on any pod about it."""
+        self.wait_until_registered()
+        self.box.wait_until(lambda: not any(self.marks().values()), 30, f"no marks are left: {self.marks()}")
+
+
+PORT = 8080
+Make = Callable[..., Shop]
+
+
+def _b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

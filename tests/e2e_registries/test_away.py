@@ -1,0 +1,79 @@
+"""The registry, the operator or the LosslessRollout goes away in mid-release."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+
+from localcluster.load import Plan, running
+from tests.e2e.operators import Operator, wait_for_leader
+from tests.e2e_registries.shops import Shop
+
+RATE = 100
+
+
+def wait_until_one_is(stage: str, shop: Shop) -> None:
+    shop.box.wait_until(lambda: stage in shop.stages().values(), 60, f"a pod is {stage}", every=0.02)
+
+
+def test_a_release_waits_for_a_registry_that_is_away_for_20_s(shop: Callable[..., Shop], operator: Operator) -> None:
+    app = shop().cared_for()
+    with running(app.box, Plan(rate=RATE, callers=app.followers()), namespace=app.namespace) as run:
+        app.release("2")
+        wait_until_one_is("Withdrawn", app)
+        app.registry.kill()
+        run.mark("killed")
+        time.sleep(20)
+        assert not app.quiet(), "nobody can tell that the old pods are out, so they stay"
+        app.registry.start()
+        run.mark("started")
+        app.wait_until_rolled_out()
+        time.sleep(2)
+        outcome = run.finish()
+    assert not outcome.lost, outcome.explain()
+    app.wait_until_nothing_is_left()
+
+
+def test_an_operator_that_is_killed_in_mid_release_goes_on_where_it_was(
+    shop: Callable[..., Shop], operator: Operator
+) -> None:
+    app = shop().cared_for()
+    with running(app.box, Plan(rate=RATE, callers=app.followers()), namespace=app.namespace) as run:
+        app.release("2")
+        for stage in ("Withdrawn", "Draining"):
+            wait_until_one_is(stage, app)
+            operator.kill()
+            run.mark(f"killed at {stage}")
+            time.sleep(1)
+            operator.start()
+        app.wait_until_rolled_out()
+        time.sleep(2)
+        outcome = run.finish()
+    assert not outcome.lost, outcome.explain()
+    app.wait_until_nothing_is_left()
+
+
+@pytest.mark.parametrize("down", [False, True], ids=["operator-up", "operator-down"])
+def test_a_losslessrollout_that_is_deleted_in_mid_release_leaves_nothing(
+    shop: Callable[..., Shop], operator: Operator, down: bool
+) -> None:
+    """Nothing is promised for the requests meanwhile: the release goes on as Kubernetes does it."""
+    app = shop().cared_for()
+    app.release("2")
+    wait_until_one_is("Draining", app)
+    # As nothing of it goes on, what was told of the pods that are out has to be taken back.
+    app.box.kubectl("rollout", "undo", "deployment/web", "-n", app.namespace)
+    app.box.kubectl("rollout", "pause", "deployment/web", "-n", app.namespace)
+    if down:
+        operator.kill()
+    app.box.kubectl("delete", "losslessrollout", "web", "-n", app.namespace, "--wait=false")
+    if down:
+        time.sleep(1)
+        operator.start()
+        wait_for_leader(app.box)
+    app.wait_until_nothing_is_left()
+    pods = json.loads(app.box.kubectl("get", "pods", "-n", app.namespace, "-o", "json"))["items"]
+    assert not [pod for pod in pods if "lossless.dev/rollout" in pod["metadata"]["labels"]]

@@ -1,0 +1,56 @@
+"""Releases of apps that register themselves, under the load of consumers that go by the registry and nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from localcluster.load import Outcome, Plan, running
+from tests.e2e.operators import Operator, sleep_until
+from tests.e2e_registries.shops import Shop
+
+RATE = 100
+
+
+def released(shop: Shop) -> Outcome:
+    """One release under load."""
+    with running(shop.box, Plan(rate=RATE, callers=shop.followers()), namespace=shop.namespace) as run:
+        time.sleep(1)
+        run.mark("release")
+        shop.release("2")
+        shop.wait_until_rolled_out()
+        run.mark("released")
+        time.sleep(2)
+        return run.finish()
+
+
+def stormed(shop: Shop) -> Outcome:
+    """Release, another on top after 4 s, undo 5 s later, scale 4→6→2."""
+    with running(shop.box, Plan(rate=RATE, callers=shop.followers()), namespace=shop.namespace) as run:
+        start = time.time() + 1
+        sleep_until(start)
+        shop.release("2")
+        sleep_until(start + 4)
+        shop.release("3")
+        sleep_until(start + 9)
+        shop.undo()
+        sleep_until(start + 12)
+        shop.scale(6)
+        sleep_until(start + 17)
+        shop.scale(2)
+        shop.wait_until_rolled_out()
+        time.sleep(2)
+        return run.finish()
+
+
+def test_by_itself_a_release_loses_requests(shop: Callable[..., Shop]) -> None:
+    """The negative control: the app leaves its registry by the rule, last of all, when its server is down."""
+    outcome = released(shop().deploy())
+    assert outcome.lost, "the harness proves nothing if a plain Deployment loses nothing"
+
+
+def test_a_storm_loses_nothing_and_leaves_nothing_of_ours(shop: Callable[..., Shop], operator: Operator) -> None:
+    app = shop().cared_for()
+    outcome = stormed(app)
+    assert not outcome.lost, outcome.explain()
+    app.wait_until_nothing_is_left()
