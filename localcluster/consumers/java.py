@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 
 from localcluster import javabuild
@@ -61,6 +62,7 @@ def _nacos(service: str, url: str, group: str) -> dict[str, str | float]:
         "localcluster.server": url.removeprefix("http://"),
         "localcluster.service": service,
         "localcluster.group": group,
-        # Nothing is left in the home directory of who runs this.
+        # Nothing is left in the home directory of who runs this; what it keeps it reads at no start.
+        "JM.SNAPSHOT.PATH": tempfile.gettempdir(),
         "nacos.logging.default.config.enabled": "false",
     }
