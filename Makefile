@@ -17,8 +17,8 @@ demo: setup ## a release three ways, side by side: build/demo.html
 test: setup ## the whole test suite; ARGS="-k ..." for some of it
 	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-bench: setup ## what it costs: build/bench.json
-	@$(PY) -m bench
+bench: setup ## what it costs: build/bench.json; ARGS="ramp --quick" for some of it
+	@$(PY) -m bench $(ARGS)
 
 lint: setup ## ruff, mypy, import contracts, generated files
 	@scripts/lint

@@ -160,7 +160,7 @@ def testbed(quick: bool, say: Callable[[str], None]) -> Iterator[Testbed]:
     """A box of its own, with everything installed as in any cluster and the operator as a process that leads."""
     with ExitStack() as stack:
         log = Audit(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))))
-        box = stack.enter_context(Box(nodes=NODES, name="bench", apiserver_flags=log.flags, say=say))
+        box = stack.enter_context(Box(nodes=NODES, gateway=True, name="bench", apiserver_flags=log.flags, say=say))
         _install(box)
         process = _operator(box)
         stack.callback(_stop, process)

@@ -78,3 +78,17 @@ def lossless(name: str, namespace: str, **spec: Any) -> Manifest:
         "metadata": {"name": name, "namespace": namespace},
         "spec": {"targetRef": target, **spec},
     }
+
+
+def route(name: str, namespace: str, host: str) -> Manifest:
+    """An HTTPRoute from the box's gateway to the Service of that name."""
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "parentRefs": [{"name": "gateway", "namespace": "gateway"}],
+            "hostnames": [host],
+            "rules": [{"backendRefs": [{"name": name, "port": 80}]}],
+        },
+    }

@@ -10,6 +10,7 @@ from bench.measurements.back_off import back_off
 from bench.measurements.idle import idle
 from bench.measurements.one_by_one import one_by_one
 from bench.measurements.pod_creation import pod_creation
+from bench.measurements.ramp import ramp
 from bench.measurements.scale_in import scale_in
 from bench.measurements.waves import waves
 from bench.testbed import Testbed
@@ -22,5 +23,6 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "back-off": back_off,
     "scale-in": scale_in,
     "pod-creation": pod_creation,
+    "ramp": ramp,
     "idle": idle,
 }

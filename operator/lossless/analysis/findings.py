@@ -69,7 +69,7 @@ def not_split(routes: Mapping[str, str]) -> Finding:
     return Finding(
         reason="RouteNotSplit",
         message=f"New pods do not ramp in {said}"[:1024],
-        fix="Mend the route, or leave it out of spec.traffic.routes. Pods are let in at the end of their ramp all the same",
+        fix="Mend the route, or leave it out of spec.traffic.routes. At the end of their ramp pods are let in anyway",
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from lossless.api.resource import LosslessRolloutSpec, LosslessRolloutStatus, TargetRef
@@ -37,6 +37,7 @@ class Asked:
     views: Callable[[str], Sequence[View]] = lambda uid: ()
     """What the registries hold."""
     ramp_step: RampStep | None = None
+    ramp_lag: timedelta = timedelta(0)
     followers_caught_up_at: datetime | None = None
 
 
@@ -74,6 +75,7 @@ def gather(store: Store, rollout: SeenRollout, status: LosslessRolloutStatus, as
         weighted=bool(rollout.spec and rollout.spec.traffic.routes)
         or any(one.weighs for pod in pods for one in pod.registrations),
         ramp_step=asked.ramp_step,
+        ramp_lag=asked.ramp_lag,
         followers_caught_up_at=asked.followers_caught_up_at,
     )
     return Gathered(world, rollout, {pod.uid: pod for pod in seen})

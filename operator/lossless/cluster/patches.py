@@ -25,7 +25,7 @@ def move(step: Move, seen: SeenPod, rollout: str, now: datetime, registries: Seq
     metadata = _metadata(step.pod.uid, step.pod.resource_version if step.irreversible else "")
     annotations: dict[str, str | None] = dict(step.passage.to_annotations())
     told = step.passage.originals or step.passage.told
-    annotations[names.REGISTRIES] = registered.written(registries) if told else None
+    annotations[names.REGISTRIES] = registered.written(registries, seen) if told else None
     if step.cost is not None:
         annotations[names.DELETION_COST] = str(step.cost) if step.cost else None
     metadata["annotations"] = annotations

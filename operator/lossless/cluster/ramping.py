@@ -4,9 +4,9 @@ What is done, and in which order, so that no gateway ever sends a request where 
 
 - going in: the warm-up Service and the EndpointSlice with the pods; the routes with a share of nothing; and only when
   gateways have had the time to know of all that (`LAG`), shares;
-- a pod that is let in, or has to go, loses its share first, and leaves the slice afterwards. The last one in it stays
-  there until gateways no longer send anything its way (`LAG` again);
-- coming out: the owner's text is back in the routes; then, after that time, the slices are deleted.
+- a pod that is let in, or has to go, loses its share first, and leaves the slice afterwards;
+- coming out: the owner's text is back in the routes; for a while (`LINGER`) the slice has pods that serve in it, for
+  gateways that are late; then it is deleted.
 
 Service and slices belong to the workload, and not to the LosslessRollout: the garbage collector would take them away
 with it while routes still name them.
@@ -37,6 +37,10 @@ from lossless.traffic.routes.warmup_slices import slices
 LAG: Final = timedelta(seconds=3)
 """What gateways take to know of a change at the most: Traefik gathers changes for 2 s (providersThrottleDuration)."""
 DESTINATION_RULES: Final = Resource("networking.istio.io", "v1", "destinationrules")
+LINGER: Final = timedelta(seconds=30)
+"""For so long after a ramp the warm-up Service still leads to pods that serve: a gateway without CPU was seen to follow
+a change 4 s late."""
+STAND_INS: Final = 3
 _SERVICE_NAME: Final = "kubernetes.io/service-name"
 
 _log = logging.getLogger(__name__)
@@ -83,13 +87,19 @@ class Ramping:
         known = self._known.setdefault(rollout.key, _Known())
         pods = [gathered.pods[uid] for uid, _ in step.fractions if uid in gathered.pods] if step else []
         if step is None or not pods:
-            return await self._out(rollout, known, routes)
+            return await self._out(gathered, known, routes)
         return await self._in(gathered, known, routes, step, pods)
 
     def refusals(self, key: Key) -> Mapping[str, str]:
         """By route: why it is not split."""
         known = self._known.get(key)
         return known.refusals if known else {}
+
+    def lag(self, key: Key) -> timedelta:
+        """How late the slowest gateway of these routes follows a change, on average."""
+        known = self._known.get(key)
+        documents = known.documents.items() if known else ()
+        return max((status.follows_after(ref.kind, document) for ref, document in documents), default=timedelta(0))
 
     async def give_back(self, namespace: str, name: str) -> float | None:
         """The LosslessRollout is gone: its splits come out of every route of the namespace, and in a while, what was
@@ -107,7 +117,7 @@ class Ramping:
                     await self._write(route, ref, namespace, edit.take_out(route, document, name).patch)
                     known.out_since = self._clock()
         known.out_since = known.out_since or self._clock()
-        left = (known.out_since + LAG - self._clock()).total_seconds()
+        left = (known.out_since + LINGER - self._clock()).total_seconds()
         if left > 0:
             return left
         for one in await self._slices_of(namespace, name):
@@ -169,8 +179,12 @@ class Ramping:
         await self._apply_slices(gathered, known, pods, but_keep=False)
         return None if ready else (known.since + LAG - now).total_seconds()
 
-    async def _out(self, rollout: SeenRollout, known: _Known, routes: Sequence[RouteRef]) -> float | None:
-        """Back to the owner's text, and when gateways have had the time to know of it, away with the slices."""
+    async def _out(self, gathered: Gathered, known: _Known, routes: Sequence[RouteRef]) -> float | None:
+        """Back to the owner's text, and when gateways have had more than enough time to know of it, away with the rest.
+
+        Until then the warm-up Service leads to pods that serve: whoever is late loses nothing.
+        """
+        rollout = gathered.rollout
         if not known.looked:
             for ref in routes:  # A process before this one may have left something there.
                 await self._read(rollout, known, ref)
@@ -182,13 +196,20 @@ class Ramping:
             return None
         if known.out_since is None or taken_out:
             known.out_since = self._clock()
-        left = (known.out_since + LAG - self._clock()).total_seconds()
+        left = (known.out_since + LINGER - self._clock()).total_seconds()
         if left > 0:
+            await self._apply_slices(gathered, known, self._stand_ins(gathered, known), but_keep=False)
             return left
         for one in known.present:
             await self._delete(ENDPOINT_SLICES, rollout.namespace, one["metadata"]["name"])
         known.present = ()
         return None
+
+    def _stand_ins(self, gathered: Gathered, known: _Known) -> Sequence[SeenPod]:
+        """Pods that serve: those that are in the slices already, or else a few others."""
+        serving = [gathered.pods[pod.uid] for pod in gathered.world.pods if pod.serving]
+        there = {end["targetRef"]["uid"] for one in known.present for end in one.get("endpoints") or ()}
+        return [pod for pod in serving if pod.uid in there] or serving[:STAND_INS]
 
     async def _leave(self, rollout: SeenRollout, known: _Known, refs: Sequence[RouteRef]) -> bool:
         """The owner's text is back in these routes. Whether anything of ours was in one."""

@@ -203,6 +203,7 @@ class Reconciler:
             in_flight or {},
             lambda uid: self.registries.views(rollout.key, uid),
             self._ramps.get(rollout.key),
+            self.ramping.lag(rollout.key),
             self.caught_up_at(),
         )
         return gather(self.store, rollout, self.reporter.last(rollout), asked)

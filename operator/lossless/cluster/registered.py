@@ -42,10 +42,13 @@ def instance_of(pod: SeenPod, spec: Registry) -> Instance:
     )
 
 
-def written(registries: Iterable[Registry]) -> str:
-    """The registries, as they are kept on a pod."""
+def written(registries: Iterable[Registry], pod: SeenPod) -> str:
+    """The registries, as they are kept on a pod: with those that were told of it and are not named any more."""
+    named = {one.name: one for one in registries}
+    every = {spec.name: spec for spec, _ in told_of(pod)} | named
     return json.dumps(
-        [one.model_dump(mode="json", by_alias=True, exclude_none=True) for one in registries], separators=(",", ":")
+        [one.model_dump(mode="json", by_alias=True, exclude_none=True) for one in every.values()],
+        separators=(",", ":"),
     )
 
 

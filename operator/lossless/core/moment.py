@@ -67,7 +67,7 @@ def _ramp(world: World, now: datetime) -> RampStep | None:
     same = before is not None and [uid for uid, _ in before.fractions] == [pod.uid for pod in pods]
     if before is not None and same and before.until is not None and now < before.until:
         return replace(before, serving=serving)
-    step = ramp.step(asked, [now - (pod.passage.since or now) for pod in pods])
+    step = ramp.step(asked, [now - (pod.passage.since or now) + world.ramp_lag for pod in pods])
     fractions = tuple((pod.uid, fraction) for pod, fraction in zip(pods, step.fractions, strict=True))
     return RampStep(fractions, serving, now + step.lasts if step.lasts else None)
 

@@ -243,6 +243,8 @@ class World:
     """Something carries a weight for each pod, or for those that ramp: a route, or a registry that weighs."""
     ramp_step: RampStep | None = None
     """The step that is in force."""
+    ramp_lag: timedelta = timedelta(0)
+    """How late those who carry the weights follow a change of them: so much ahead of the line is written."""
     followers_caught_up_at: datetime | None = None
     """When those who follow the API server (every kube-proxy, every gateway) know again what it knows, after it was out
     of reach. Before that, nothing that it says is evidence of what they do. None: there was no such time."""

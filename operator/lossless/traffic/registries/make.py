@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
-from lossless.api.traffic import Login, SecretKey
+from lossless.api.traffic import DubboVia, Login, SecretKey
 from lossless.api.traffic import Registry as Spec
 from lossless.pods.exec import ExecInPod
 from lossless.traffic.registries import client, tls
@@ -30,8 +30,9 @@ BLIND: Final = ("http", "preset", "etcd")
 
 
 def is_blind(spec: Spec) -> bool:
-    """See `BLIND`."""
-    return any(getattr(spec, kind) is not None for kind in BLIND)
+    """See `BLIND`. So is Dubbo by QoS: a provider that is offline is not registered any more."""
+    by_qos = spec.dubbo is not None and spec.dubbo.via is DubboVia.QOS
+    return by_qos or any(getattr(spec, kind) is not None for kind in BLIND)
 
 
 async def make(spec: Spec, read_secret: ReadSecret, run: ExecInPod) -> Registry:

@@ -8,12 +8,16 @@ all: there is nothing to wait for but time.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
+from lossless.api.routes import RouteKind
 from lossless.traffic.routes.route import Raw, mapping, mappings, namespace_of
 
 _GATEWAY_GROUP: Final = "gateway.networking.k8s.io"
+TRAEFIK: Final = timedelta(seconds=0.8)
+OTHERS: Final = timedelta(seconds=0.1)
 _CONDITIONS: Final = ("Accepted", "ResolvedRefs")
 
 
@@ -46,6 +50,17 @@ def taken(document: Raw) -> Taken:
     answers = [_of_parent(parent, said, generation, namespace_of(document)) for parent in asked]
     worst = (Answer.REFUSED, Answer.PENDING, Answer.TAKEN)
     return min(answers, key=lambda one: worst.index(one.answer))
+
+
+def follows_after(kind: RouteKind, document: Raw) -> timedelta:
+    """How long gateways take to follow a change of weights, on average.
+
+    Traefik gathers changes for up to 2 s (providersThrottleDuration) where they come one after the other; istiod, and
+    whoever else is not known to do so, sends them on at once.
+    """
+    parents = mappings(mapping(document.get("status")).get("parents"))
+    by_traefik = any(str(one.get("controllerName", "")).startswith("traefik.io/") for one in parents)
+    return TRAEFIK if kind is RouteKind.TRAEFIK_SERVICE or by_traefik else OTHERS
 
 
 def _of_parent(parent: Raw, said: Sequence[Raw], generation: int, namespace: str) -> Taken:

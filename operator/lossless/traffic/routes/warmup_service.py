@@ -2,7 +2,8 @@
 
 It speaks as the Services do whose traffic it takes a part of: the same ports with the same names and protocols, the
 same address families, headless where they are. It does not look like them: none of their labels (a ServiceMonitor
-would scrape the pods twice), no node ports, no load balancer. It belongs to the LosslessRollout and goes with it.
+would scrape the pods twice), no node ports, no load balancer. Whose it is, and when it
+goes, is said where it is made (`lossless.cluster.ramping`).
 """
 
 import hashlib
