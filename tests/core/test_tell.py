@@ -168,10 +168,7 @@ class TestADecision:
         gone = Sighting("nacos", Presence.ABSENT, "not registered")
         nowhere = having(registrations=(replace(OUT, fraction=None),), sightings=(gone,))
         serve = (new("x", serving()), new("y", serving()))
-        verbs = {
-            pod: one.verb for pod, one in moves(decided(replicas(2), *serve, old("a", running(), nowhere))).items()
-        }
-        assert verbs == {"a": Verb.WITHDRAW}
+        assert moves(decided(replicas(2), *serve, old("a", running(), nowhere)))["a"] is Verb.WITHDRAW
 
     @pytest.mark.parametrize("registered", [True, False])
     def test_one_that_has_not_started_and_one_that_cannot_register_itself_have_nothing_to_drain(
