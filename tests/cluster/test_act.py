@@ -67,7 +67,8 @@ def actor_with(pods: int) -> tuple[Actor, SlowApi, list[SeenPod]]:
     store.replica_sets.put(api.has(REPLICA_SETS, objects.replica_set("web-1")))
     for number in range(pods):
         store.pods.put(api.has(PODS, objects.pod(f"pod-{number}")))
-    actor = Actor(api, store, lambda change: None, NoWarmups(), NoRegistries(), lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    actor = Actor(api, store, lambda change: None, NoWarmups(), NoRegistries(), lambda: noon)
     return actor, api, list(store.pods)
 
 
