@@ -40,8 +40,7 @@ def server(box: Box) -> Iterator[Server]:
 
 
 def run(box: Box, provider: Provider, ip: str) -> subprocess.Popen[bytes]:
-    argv = ["sh", "-c", "exec " + " ".join(f'"{word}"' for word in provider.command())]
-    return box.popen(argv, env={"POD_IP": ip, "POD_NAME": ip}, log=f"dubbo-{ip}")
+    return box.popen(["sh", "-c", provider.shell()], env={"POD_IP": ip, "POD_NAME": ip}, log=f"dubbo-{ip}")
 
 
 class Shop:
