@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from lossless.api.traffic import Registry
+from lossless.api.traffic import KINDS, Registry
 from lossless.cluster.observed import SeenPod
 from lossless.pods.address import NoSuchPort, port_number
 from lossless.traffic.registries.registry import Instance
@@ -62,4 +62,6 @@ def told_of(pod: SeenPod) -> Sequence[tuple[Registry, Instance]]:
         specs = [Registry.model_validate(one) for one in json.loads(pod.registries or "[]")]
     except (ValueError, TypeError, ValidationError, RecursionError):
         return ()
-    return [(spec, instance_of(pod, spec)) for spec in specs if spec.name in told]
+    # Of more than one kind, or of none: the API server lets no LosslessRollout name such a one.
+    whole = [spec for spec in specs if sum(getattr(spec, kind) is not None for kind in KINDS) == 1]
+    return [(spec, instance_of(pod, spec)) for spec in whole if spec.name in told]
