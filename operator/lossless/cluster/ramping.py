@@ -41,6 +41,7 @@ LINGER: Final = timedelta(seconds=30)
 """For so long after a ramp the warm-up Service still leads to pods that serve: a gateway without CPU was seen to follow
 a change 4 s late."""
 STAND_INS: Final = 3
+ATTEMPTS: Final = 4
 _SERVICE_NAME: Final = "kubernetes.io/service-name"
 
 _log = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ class Ramping:
             for document in await self._list(route, namespace):
                 if name in edit.rollouts_on(document):
                     ref = RouteRef(kind=kind, name=document["metadata"]["name"])
-                    await self._write(route, ref, namespace, edit.take_out(route, document, name).patch)
+                    await self._edit(ref, namespace, lambda now: edit.take_out(route, now, name))  # noqa: B023
                     known.out_since = self._clock()
         known.out_since = known.out_since or self._clock()
         left = (known.out_since + LINGER - self._clock()).total_seconds()
@@ -215,11 +216,10 @@ class Ramping:
         """The owner's text is back in these routes. Whether anything of ours was in one."""
         was_there = False
         for ref in refs:
-            route, document = KINDS[ref.kind], known.documents[ref]
-            if rollout.name in edit.rollouts_on(document):
+            route = KINDS[ref.kind]
+            if rollout.name in edit.rollouts_on(known.documents[ref]):
                 was_there = True
-                change = edit.take_out(route, document, rollout.name)
-                await self._write(route, ref, rollout.namespace, change.patch)
+                await self._edit(ref, rollout.namespace, lambda now: edit.take_out(route, now, rollout.name))  # noqa: B023
             # The next ramp begins with a look at what its owner has made of it meanwhile.
             known.documents.pop(ref)
         return was_there
@@ -227,16 +227,46 @@ class Ramping:
     async def _lay(
         self, rollout: SeenRollout, known: _Known, ref: RouteRef, services: frozenset[str], share: float
     ) -> None:
-        route, document = KINDS[ref.kind], known.documents[ref]
-        if share and status.taken(document).answer is Answer.REFUSED:
-            known.refusals[str(ref)] = status.taken(document).evidence
-            share = 0.0
-        split = Split(rollout.name, services, warmup_name(rollout.name), share)
-        change = edit.lay(route, document, split, await self._policies(ref.kind, rollout.namespace))
-        if change.refusal:
-            known.refusals[str(ref)] = change.refusal
-        if after := await self._write(route, ref, rollout.namespace, change.patch, known):
-            known.documents[ref] = after
+        route = KINDS[ref.kind]
+        policies = await self._policies(ref.kind, rollout.namespace)
+
+        def laid(document: Raw) -> edit.Change:
+            said = status.taken(document)
+            if share and said.answer is Answer.REFUSED:
+                known.refusals[str(ref)] = said.evidence
+            allowed = 0.0 if said.answer is Answer.REFUSED else share
+            split = Split(rollout.name, services, warmup_name(rollout.name), allowed)
+            change = edit.lay(route, document, split, policies)
+            if change.refusal:
+                known.refusals[str(ref)] = change.refusal
+            return change
+
+        if laid(known.documents[ref]).patch is not None:
+            after = await self._edit(ref, rollout.namespace, laid)
+            if after is None:
+                known.documents.pop(ref)
+            else:
+                known.documents[ref] = after
+
+    async def _edit(self, ref: RouteRef, namespace: str, how: Callable[[Raw], edit.Change]) -> Raw | None:
+        """Edit a route as it is now. Its gateway writes its status whenever we have, so what was read before is old.
+
+        Raises:
+            Outdated: it was changed each time between our look and our write.
+        """
+        resource = _resource(KINDS[ref.kind])
+        for _ in range(ATTEMPTS):
+            try:
+                document = await self._gateway.get(resource, namespace, ref.name)
+                change = how(document)
+                if change.patch is None:
+                    return document
+                return await self._gateway.patch(resource, namespace, ref.name, change.patch, kind=PatchType.MERGE)
+            except NotFound:
+                return None
+            except Conflict:
+                continue
+        raise Outdated(f"{ref} changes all the time")
 
     async def _policies(self, kind: RouteKind, namespace: str) -> Sequence[Raw]:
         if kind is not RouteKind.VIRTUAL_SERVICE:
@@ -255,18 +285,6 @@ class Ramping:
             known.refusals[str(ref)] = "it is not there"
         except Forbidden:
             known.refusals[str(ref)] = "the operator may not read it (ClusterRole lossless-operator-routes)"
-
-    async def _write(
-        self, route: Route, ref: RouteRef, namespace: str, patch: Raw | None, known: _Known | None = None
-    ) -> Raw | None:
-        if patch is None:
-            return None
-        try:
-            return await self._gateway.patch(_resource(route), namespace, ref.name, patch, kind=PatchType.MERGE)
-        except (Conflict, NotFound) as error:
-            for one in self._known.values():
-                one.documents.pop(ref, None)
-            raise Outdated(f"{ref} has changed") from error
 
     def _services(self, gathered: Gathered) -> frozenset[str]:
         """The Services that select the workload's pods."""
