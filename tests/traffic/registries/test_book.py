@@ -190,6 +190,22 @@ async def test_what_a_registry_does_not_take_is_told_again(
     await until(lambda: one.done == [("withdraw", "a")])
 
 
+async def test_what_is_told_and_not_seen_yet_is_told_again_no_sooner_than_it_is_looked_at_again(
+    desk: Desk, one: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some registries show only later what they were told."""
+    monkeypatch.setattr(module, "EVERY", 1000.0)
+    monkeypatch.setattr(module, "LONGEST_PAUSE", 1000.0)
+    desk.follow("a")
+    desk.book.tell(KEY, "one", "a", 0.0)
+    await until(lambda: desk.view("a").registered.asked is None)
+    desk.book.tell(KEY, "one", "a", 0.0)
+    await asyncio.sleep(0.02)
+    assert (one.done, desk.view("a").registered.asked) == ([("withdraw", "a")], 0.0)
+    desk.book.tell(KEY, "one", "a", 1.0)
+    await until(lambda: one.done == [("withdraw", "a"), ("restore", "a")])
+
+
 async def test_the_latest_word_counts(desk: Desk, one: FakeRegistry) -> None:
     one.failure = Unreachable("no answer")
     one.refusals["a"] = one.failure

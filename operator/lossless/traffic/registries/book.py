@@ -140,6 +140,7 @@ class _Follower:
         self._asked: dict[str, float] = {}
         """What is to be told, until it has been told and looked at."""
         self._put_off: dict[str, _PutOff] = {}
+        self._told: dict[str, float] = {}
         self._told_out: dict[str, bool] = {}
         self._woken = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -157,7 +158,13 @@ class _Follower:
             self._told_out.setdefault(uid, instance.told)
         # What we know ourselves is newer than what is written on the pod.
         self._instances = {uid: replace(one, told=self._told_out[uid]) for uid, one in instances.items()}
-        everything: tuple[dict[str, Any], ...] = (self._views, self._asked, self._put_off, self._told_out)
+        everything: tuple[dict[str, Any], ...] = (
+            self._views,
+            self._asked,
+            self._put_off,
+            self._told,
+            self._told_out,
+        )
         for known in everything:
             for uid in [uid for uid in known if uid not in instances]:
                 del known[uid]
@@ -172,7 +179,8 @@ class _Follower:
         if uid in self._instances and self._asked.get(uid) != fraction:
             self._asked[uid] = fraction
             self._put_off.pop(uid, None)
-            self._woken.set()
+            if self._told.get(uid) != fraction:
+                self._woken.set()  # What was told and is not seen yet is told again in its turn.
 
     async def close(self) -> None:
         self._task.cancel()
@@ -259,6 +267,7 @@ class _Follower:
         else:
             await self._registry.weigh(instance, fraction)
         if instance.uid in self._instances:
+            self._told[instance.uid] = fraction
             self._told_out[instance.uid] = fraction <= 0
             known = replace(self._instances[instance.uid], told=fraction <= 0)
             self._instances = {**self._instances, instance.uid: known}
