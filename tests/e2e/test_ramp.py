@@ -70,7 +70,7 @@ def test_a_new_pod_gets_more_and_more_and_the_route_is_its_owners_again(
         outcome = run.finish()
     assert not outcome.lost, outcome.explain()
     assert seen == sorted(seen) or seen[:-1] == sorted(seen[:-1]), seen
-    assert 0.1 < max(seen) < 0.25, "a full share beside three is a quarter"
+    assert 0.1 < max(seen) <= 0.25, "a full share beside three is a quarter"
     assert any(result.pod == pod for result in outcome.results)
     app.box.wait_until(lambda: backends(app) == before, 20, "the route is as its owner wrote it")
     assert "lossless.dev/original-weights" not in route(app)["metadata"].get("annotations", {})
