@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from localcluster.box import Box
+from localcluster.errors import BinariesError
 from localcluster.servers.consul import Consul
 from localcluster.servers.etcd import etcd
+from localcluster.servers.eureka import eureka
+from localcluster.servers.nacos import nacos
 from tests.e2e.operators import NAMESPACE, Operator, wait_for_leader
-from tests.e2e_registries.shops import NODES, ConsulRegistry, EtcdRegistry, Registry, Shop
+from tests.e2e_registries.shops import (
+    NODES,
+    ConsulRegistry,
+    EtcdRegistry,
+    EurekaRegistry,
+    NacosRegistry,
+    Registry,
+    Shop,
+)
 from tests.installed import install
+
+S = TypeVar("S")
 
 
 @pytest.fixture(scope="session")
@@ -44,17 +57,37 @@ def operator(box: Box, _operator: Operator) -> Operator:
 
 @pytest.fixture(scope="session")
 def etcd_registry(box: Box) -> Iterator[EtcdRegistry]:
-    with etcd(box) as server:
+    with started(lambda: etcd(box)) as server:
         yield EtcdRegistry(server)
 
 
 @pytest.fixture(scope="session")
 def consul_registry(box: Box) -> Iterator[ConsulRegistry]:
-    with Consul(box, NODES) as consul:
+    with started(lambda: Consul(box, NODES)) as consul:
         yield ConsulRegistry(consul)
 
 
-KINDS = ("etcd", "consul")
+@pytest.fixture(scope="session")
+def nacos_registry(box: Box) -> Iterator[NacosRegistry]:
+    with started(lambda: nacos(box)) as server:
+        yield NacosRegistry(server)
+
+
+@pytest.fixture(scope="session")
+def eureka_registry(box: Box) -> Iterator[EurekaRegistry]:
+    with started(lambda: eureka(box, cache_update_ms=1000)) as server:
+        yield EurekaRegistry(server)
+
+
+def started(make: Callable[[], S]) -> S:
+    """Skips where what builds it is missing."""
+    try:
+        return make()
+    except BinariesError as error:
+        pytest.skip(str(error))
+
+
+KINDS = ("etcd", "consul", "nacos", "eureka")
 
 
 @pytest.fixture(params=KINDS)

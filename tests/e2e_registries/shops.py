@@ -7,8 +7,12 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Self
 
+import pytest
+
+from localcluster.consumers import java
 from localcluster.load import FollowedAddresses
 from localcluster.servers.consul import Consul
 from localcluster.servers.server import Server
@@ -35,10 +39,11 @@ class Registry:
         """The command of a consumer."""
         raise NotImplementedError
 
-    def kill(self) -> None:
+    def away(self) -> None:
+        """It answers nobody from now on."""
         raise NotImplementedError
 
-    def start(self) -> None:
+    def back(self) -> None:
         raise NotImplementedError
 
     def held(self, service: str) -> Mapping[str, str]:
@@ -65,10 +70,10 @@ class EtcdRegistry(Registry):
     def consumer(self, service: str) -> Sequence[str]:
         return (sys.executable, "-m", "localcluster.consumers", "etcd", self._server.url, service)
 
-    def kill(self) -> None:
+    def away(self) -> None:
         self._server.kill()
 
-    def start(self) -> None:
+    def back(self) -> None:
         self._server.start()
 
     def held(self, service: str) -> Mapping[str, str]:
@@ -105,13 +110,6 @@ class ConsulRegistry(Registry):
     def consumer(self, service: str) -> Sequence[str]:
         return (sys.executable, "-m", "localcluster.consumers", "consul", self._consul.server.url, service)
 
-    def kill(self) -> None:
-        """The server alone: agents run on their own nodes."""
-        self._consul.server.kill()
-
-    def start(self) -> None:
-        self._consul.server.start()
-
     def held(self, service: str) -> Mapping[str, str]:
         answer = self._consul.server.ask(f"/v1/health/service/{service}")
         assert answer is not None
@@ -123,7 +121,73 @@ class ConsulRegistry(Registry):
         }
 
 
+class NacosRegistry(Registry):
+    """rnacos, with a consumer that asks twice a second."""
+
+    kind = "nacos"
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def flags(self, service: str) -> Sequence[str]:
+        # rnacos takes a weight of exactly 1 for none at all (see its word of caution).
+        return (f"--service={service}", f"--register=nacos={self._server.url}?beat=2", "--register-weight=2")
+
+    def spec(self, service: str) -> Mapping[str, Any]:
+        nacos = {"servers": [f"{self._server.url}/nacos"], "service": service}
+        return {"name": "nacos", "settle": "2s", "nacos": nacos}
+
+    def consumer(self, service: str) -> Sequence[str]:
+        argv = (sys.executable, "-m", "localcluster.consumers", "nacos-http", self._server.url, service)
+        return (*argv, "--every=0.5")
+
+    def held(self, service: str) -> Mapping[str, str]:
+        answer = self._server.ask(f"/nacos/v1/ns/instance/list?serviceName={service}")
+        assert answer is not None
+        return {
+            f"{one['ip']}:{one['port']}": ""
+            if one["enabled"] and one["weight"] == 2
+            else f"enabled={one['enabled']}, weight {one['weight']}"
+            for one in json.loads(answer)["hosts"]
+        }
+
+
+class EurekaRegistry(Registry):
+    """Spring Cloud's Eureka, with Netflix' client; caches and fetches of a second each instead of 30."""
+
+    kind = "eureka"
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def flags(self, service: str) -> Sequence[str]:
+        return (f"--service={service}", f"--register=eureka={self._server.url}/eureka?heartbeat=2&lease=6")
+
+    def spec(self, service: str) -> Mapping[str, Any]:
+        eureka = {"servers": [f"{self._server.url}/eureka"], "application": service}
+        return {"name": "eureka", "settle": "8s", "eureka": eureka}
+
+    def consumer(self, service: str) -> Sequence[str]:
+        return java.eureka(service, [self._server.url], fetch_seconds=1)
+
+    def held(self, service: str) -> Mapping[str, str]:
+        answer = self._server.ask("/eureka/apps")
+        assert answer is not None
+        found: dict[str, str] = {}
+        for app in json.loads(answer)["applications"]["application"]:
+            if app["name"] == service.upper():
+                for one in app["instance"]:
+                    override = one.get("overriddenStatus") or one.get("overriddenstatus") or "UNKNOWN"
+                    plain = one["status"] == "UP" and override in ("UNKNOWN", "UP")
+                    found[f"{one['ipAddr']}:{one['port']['$']}"] = "" if plain else f"{one['status']}, {override}"
+        return found
+
+
 NODES = ("node-1", "node-2")
+
+
+only = partial(pytest.mark.parametrize, "registry", indirect=True)
+"""These registries alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,14 +202,14 @@ class Shop(Web):
     def services(self) -> list[Manifest]:
         return []
 
-    def deploy(self) -> Shop:
+    def deploy(self) -> Self:
         """Apply it and wait until every pod is available and registered."""
         self.box.apply(self.deployment())
         self.box.kubectl("rollout", "status", "deployment/web", "-n", self.namespace, "--timeout=90s")
         self.wait_until_registered()
         return self
 
-    def cared_for(self, **spec: Any) -> Shop:
+    def cared_for(self, **spec: Any) -> Self:
         """Deployed, with a LosslessRollout beside it that names the registry."""
         self.deploy()
         self.protect(**{"drain": {"settle": "1s"}, "traffic": {"registries": [self.named()]}, **spec})

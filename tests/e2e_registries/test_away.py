@@ -10,7 +10,7 @@ import pytest
 
 from localcluster.load import Plan, running
 from tests.e2e.operators import Operator, wait_for_leader
-from tests.e2e_registries.shops import Shop
+from tests.e2e_registries.shops import Shop, only
 
 RATE = 100
 
@@ -19,17 +19,18 @@ def wait_until_one_is(stage: str, shop: Shop) -> None:
     shop.box.wait_until(lambda: stage in shop.stages().values(), 60, f"a pod is {stage}", every=0.02)
 
 
+@only(["etcd"])
 def test_a_release_waits_for_a_registry_that_is_away_for_20_s(shop: Callable[..., Shop], operator: Operator) -> None:
     app = shop().cared_for()
     with running(app.box, Plan(rate=RATE, callers=app.followers()), namespace=app.namespace) as run:
         app.release("2")
         wait_until_one_is("Withdrawn", app)
-        app.registry.kill()
-        run.mark("killed")
+        app.registry.away()
+        run.mark("away")
         time.sleep(20)
         assert not app.quiet(), "nobody can tell that the old pods are out, so they stay"
-        app.registry.start()
-        run.mark("started")
+        app.registry.back()
+        run.mark("back")
         app.wait_until_rolled_out()
         time.sleep(2)
         outcome = run.finish()
@@ -37,6 +38,7 @@ def test_a_release_waits_for_a_registry_that_is_away_for_20_s(shop: Callable[...
     app.wait_until_nothing_is_left()
 
 
+@only(["consul"])
 def test_an_operator_that_is_killed_in_mid_release_goes_on_where_it_was(
     shop: Callable[..., Shop], operator: Operator
 ) -> None:
@@ -57,6 +59,7 @@ def test_an_operator_that_is_killed_in_mid_release_goes_on_where_it_was(
 
 
 @pytest.mark.parametrize("down", [False, True], ids=["operator-up", "operator-down"])
+@only(["etcd"])
 def test_a_losslessrollout_that_is_deleted_in_mid_release_leaves_nothing(
     shop: Callable[..., Shop], operator: Operator, down: bool
 ) -> None:

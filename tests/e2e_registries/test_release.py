@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from localcluster.load import Outcome, Plan, running
 from tests.e2e.operators import Operator, sleep_until
-from tests.e2e_registries.shops import Shop
+from tests.e2e_registries.shops import Shop, only
 
 RATE = 100
 
@@ -49,6 +49,7 @@ def test_by_itself_a_release_loses_requests(shop: Callable[..., Shop]) -> None:
     assert outcome.lost, "the harness proves nothing if a plain Deployment loses nothing"
 
 
+@only(["etcd", "consul", "nacos"])
 def test_a_storm_loses_nothing_and_leaves_nothing_of_ours(shop: Callable[..., Shop], operator: Operator) -> None:
     app = shop().cared_for()
     outcome = stormed(app)

@@ -1,0 +1,106 @@
+"""Releases of a Dubbo application, under the load of Dubbo's own consumer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from localcluster.box import Box
+from localcluster.load import Outcome
+from localcluster.load.dubbo import DubboPlan, running_dubbo
+from localcluster.servers.dubbo import INTERFACE, PORT, Provider
+from localcluster.servers.zookeeper import ZooKeeper
+from tests.e2e.operators import Operator
+from tests.e2e.workloads import Manifest
+from tests.e2e_registries.conftest import started
+from tests.e2e_registries.shops import Registry, Shop
+
+RULE = f"/dubbo/config/dubbo/{INTERFACE}::.configurators"
+
+
+class DubboRegistry(Registry):
+    """Interfaces and applications in ZooKeeper."""
+
+    kind = "dubbo"
+
+    def __init__(self, zookeeper: ZooKeeper) -> None:
+        self.zookeeper = zookeeper
+
+    def flags(self, service: str) -> Sequence[str]:
+        return ()
+
+    def spec(self, service: str) -> Mapping[str, Any]:
+        dubbo = {"zookeeper": [self.zookeeper.connect_string], "application": service}
+        return {"name": "dubbo", "settle": "4s", "dubbo": dubbo}
+
+    def held(self, service: str) -> Mapping[str, str]:
+        found = self.zookeeper.children(f"/services/{service}")
+        rule = self.zookeeper.read(RULE) or ""
+        return {each: "disabled" if _is_disabled(each, rule) else "" for each in found}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DubboShop(Shop):
+    """Dubbo providers whose calls take longer than they are given to shut down."""
+
+    registry: DubboRegistry
+    app: Sequence[str] = ()
+    replicas: int = 2
+    grace: int = 1
+
+    def deployment(self, version: str = "1") -> Manifest:
+        whole = super().deployment(version)
+        provider = Provider(self.registry.zookeeper.connect_string, app=self.namespace, group=self.namespace, qos="off")
+        container = provider.container()
+        container["env"].append({"name": "VERSION", "value": version})
+        whole["spec"]["template"]["spec"]["containers"] = [container]
+        return whole
+
+    def addresses(self) -> set[str]:
+        return {address.replace(":8080", f":{PORT}") for address in super().addresses()}
+
+
+def _is_disabled(address: str, rule: str) -> bool:
+    """Whether one of the rule's entries disables it."""
+    entries = rule.split("\n- ")
+    return any(address in entry and "disabled: true" in entry.replace("'", "") for entry in entries)
+
+
+@pytest.fixture(scope="module")
+def registry(box: Box) -> Iterator[DubboRegistry]:
+    with started(lambda: ZooKeeper(box)) as zookeeper:
+        yield DubboRegistry(zookeeper)
+
+
+@pytest.fixture
+def dubbo(box: Box, make_namespace: Callable[[], str], registry: DubboRegistry) -> DubboShop:
+    return DubboShop(box, make_namespace(), registry=registry)
+
+
+def released(shop: DubboShop) -> Outcome:
+    registry = shop.registry.zookeeper.connect_string
+    plan = DubboPlan(rate=30, registry=registry, group=shop.namespace, path="/slow?s=2")
+    with running_dubbo(shop.box, plan, namespace=shop.namespace, reconciled=False) as run:
+        time.sleep(1)
+        run.mark("release")
+        shop.release("2")
+        shop.wait_until_rolled_out()
+        time.sleep(2)
+        return run.finish()
+
+
+def test_by_itself_a_release_loses_requests(dubbo: DubboShop) -> None:
+    """The negative control."""
+    outcome = released(dubbo.deploy())
+    assert outcome.lost, "the harness proves nothing if a plain Deployment loses nothing"
+
+
+def test_a_release_loses_nothing_and_leaves_nothing_of_ours(dubbo: DubboShop, operator: Operator) -> None:
+    app = dubbo.cared_for()
+    outcome = released(app)
+    assert not outcome.lost, outcome.explain()
+    app.wait_until_nothing_is_left()
