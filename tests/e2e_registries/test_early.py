@@ -1,4 +1,4 @@
-"""Apps that register themselves before they are fit."""
+"""Apps that register themselves before they are fit, or long after."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from collections.abc import Callable
 
 from localcluster.load import Outcome, Plan, running
 from tests.e2e.operators import Operator
-from tests.e2e_registries.shops import Shop
+from tests.e2e_registries.shops import Shop, only
 
 EARLY = ("--register-at", "start", "--start-delay", "3", "--deregister", "first", "--linger", "2")
 
 
-def released_early(shop: Shop) -> Outcome:
+LATE = ("--register-delay", "4", "--deregister", "first", "--linger", "2")
+
+
+def released(shop: Shop) -> Outcome:
     with running(shop.box, Plan(rate=100, callers=shop.followers()[:1]), namespace=shop.namespace) as run:
         time.sleep(1)
         shop.release("2")
@@ -21,11 +24,19 @@ def released_early(shop: Shop) -> Outcome:
         return run.finish()
 
 
+@only(["etcd"])
 def test_an_app_that_registers_before_it_is_fit_is_taken_out_as_soon_as_it_is_seen(
     shop: Callable[..., Shop], operator: Operator
 ) -> None:
     """Until then it is called: that cannot be helped from outside. It is a fraction of what it would be."""
-    natively = released_early(shop(app=EARLY).deploy())
-    behind = released_early(shop(app=EARLY).cared_for())
-    print(f"early: {natively.summary()} natively, {behind.summary()} behind the operator")
+    natively = released(shop(app=EARLY).deploy())
+    behind = released(shop(app=EARLY).cared_for())
     assert len(natively.lost) > 3 * len(behind.lost), behind.explain()
+
+
+@only(["etcd"])
+def test_a_pod_that_has_not_registered_yet_does_not_serve_so_the_old_ones_stay(
+    shop: Callable[..., Shop], operator: Operator
+) -> None:
+    outcome = released(shop(app=LATE, replicas=2, strategy={"maxSurge": "100%"}).cared_for())
+    assert not outcome.lost, outcome.explain()

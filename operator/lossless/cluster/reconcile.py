@@ -31,7 +31,7 @@ from lossless.cluster.store import Store
 from lossless.core.decide import decide, let_go
 from lossless.core.passage import Stage
 from lossless.core.steps import Decision, Event, Move
-from lossless.core.world import InFlightCount, Pod, RampStep, WarmupProgress, World
+from lossless.core.world import InFlightCount, Pod, Presence, RampStep, WarmupProgress, World
 from lossless.traffic.registries.book import View
 from lossless.traffic.registries.registry import Instance
 
@@ -182,10 +182,19 @@ class Reconciler:
             rollout.namespace,
             specs,
             {
-                spec.name: {pod.uid: instance_of(pod, spec) for pod in pods if _is_of_interest(pod, spec.name)}
+                spec.name: {
+                    pod.uid: instance_of(pod, spec)
+                    for pod in pods
+                    if _is_of_interest(pod, spec.name) or self._is_not_there_yet(rollout.key, pod, spec.name)
+                }
                 for spec in specs
             },
         )
+
+    def _is_not_there_yet(self, key: Key, pod: SeenPod, registry: str) -> bool:
+        """It is let in, but has not registered itself since: until it has, nobody calls it, and it does not serve."""
+        views = [view for view in self.registries.views(key, pod.uid) if view.sighting.source == registry]
+        return pod.core.live and any(view.sighting.presence in (Presence.ABSENT, Presence.UNANSWERED) for view in views)
 
     async def _gather(self, rollout: SeenRollout) -> Gathered:
         """With the pods' own answers, where they have to be asked."""
