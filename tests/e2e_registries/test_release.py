@@ -49,6 +49,14 @@ def test_by_itself_a_release_loses_requests(shop: Callable[..., Shop]) -> None:
     assert outcome.lost, "the harness proves nothing if a plain Deployment loses nothing"
 
 
+@only(["eureka"])
+def test_a_release_loses_nothing_and_leaves_nothing_of_ours(shop: Callable[..., Shop], operator: Operator) -> None:
+    app = shop().cared_for()
+    outcome = released(app)
+    assert not outcome.lost, outcome.explain()
+    app.wait_until_nothing_is_left()
+
+
 @only(["etcd", "consul", "nacos"])
 def test_a_storm_loses_nothing_and_leaves_nothing_of_ours(shop: Callable[..., Shop], operator: Operator) -> None:
     app = shop().cared_for()
