@@ -253,15 +253,15 @@ class Registry(Model):
     tls: Tls | None = None
     """How its certificate is checked."""
     nacos: Nacos | None = None
-    """Nacos."""
+    """A service registered in Nacos."""
     consul: Consul | None = None
-    """Consul."""
+    """A service registered in Consul."""
     eureka: Eureka | None = None
-    """Eureka."""
+    """An application registered in Eureka."""
     dubbo: Dubbo | None = None
-    """Dubbo through ZooKeeper."""
+    """A Dubbo application registered in ZooKeeper."""
     etcd: Etcd | None = None
-    """etcd."""
+    """Keys that an application keeps in etcd."""
     http: Http | None = None
     """Anything else that can be told over HTTP."""
     preset: PresetHook | None = None
