@@ -302,10 +302,10 @@ async def test_the_wrong_kind_of_instance_is_refused(client: Client, version: st
     async with nacos(client, version) as (fake, ours):
         fake.register(IP, ephemeral=False)
         for ask in (seen(ours), ours.withdraw(pod(IP)), ours.restore(pod(IP))):
-            with pytest.raises(Refused, match="are persistent, but ephemeral: true is given"):
+            with pytest.raises(Refused, match="are persistent, but instances: Ephemeral is given"):
                 await ask
         assert fake.writes == []
-        assert (await seen(registry(fake, client, ephemeral=False))).presence is Presence.PRESENT
+        assert (await seen(registry(fake, client, instances="Persistent"))).presence is Presence.PRESENT
 
 
 @pytest.mark.parametrize("version", ["1", "2"])

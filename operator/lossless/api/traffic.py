@@ -47,6 +47,18 @@ class Tls(Model):
     """The name that must be in the certificate; the host of the address when empty."""
 
 
+class NacosApi(StrEnum):
+    AUTO = "Auto"
+    V1 = "V1"
+    V2 = "V2"
+    V3 = "V3"
+
+
+class NacosInstances(StrEnum):
+    EPHEMERAL = "Ephemeral"
+    PERSISTENT = "Persistent"
+
+
 class Nacos(Model):
     """A service registered in Nacos. Old pods are taken out by the override `enabled=false`, new ones ramped by
     weight."""
@@ -54,7 +66,7 @@ class Nacos(Model):
     servers: Annotated[list[Url], Field(min_length=1, max_length=9)]
     """Every node of the cluster, with its context path: http://nacos-0:8848/nacos. Each is asked whether it has let
     go."""
-    api: Annotated[str, Field(pattern=r"^(Auto|V1|V2|V3)$")] = "Auto"
+    api: NacosApi = NacosApi.AUTO
     """Which HTTP API to use. Auto: the newest that it answers."""
     namespace_id: Annotated[str, Field(max_length=128, pattern=r"^[!-~]*$")] = "public"
     """Nacos' own namespace."""
@@ -64,8 +76,8 @@ class Nacos(Model):
     """The service's name."""
     cluster: Word = "DEFAULT"
     """The cluster that the instances register in."""
-    ephemeral: bool = True
-    """Whether the instances are ephemeral, as those of an application that registers itself are."""
+    instances: NacosInstances = NacosInstances.EPHEMERAL
+    """Ephemeral, as those of an application that registers itself are, or Persistent."""
     login: Login | None = None
     """Who we are there."""
 

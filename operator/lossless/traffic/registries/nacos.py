@@ -116,6 +116,7 @@ class NacosRegistry:
         """`login` is username and password; `clock`, in seconds, is for the age of tokens only."""
         self.settle = SETTLE if settle is None else settle
         self._spec = spec
+        self._ephemeral = spec.instances is traffic.NacosInstances.EPHEMERAL
         self._client = client
         self._login = login
         self._clock = clock
@@ -207,7 +208,7 @@ class NacosRegistry:
             "port": str(host.port),
             "weight": weight,
             "enabled": "true" if enabled else "false",
-            "ephemeral": "true" if self._spec.ephemeral else "false",
+            "ephemeral": "true" if self._ephemeral else "false",
         }
         answer = await self._ask(server, method, path, params)
         if method == "PATCH" and answer.status in (405, 501):
@@ -260,9 +261,11 @@ class NacosRegistry:
 
     def _check_kind(self, hosts: Sequence[_Host]) -> None:
         """An update of the wrong kind fails there, or makes a persistent instance that nobody removes (#2003)."""
-        if any(host.ephemeral != self._spec.ephemeral for host in hosts):
-            is_, given = ("persistent", "true") if self._spec.ephemeral else ("ephemeral", "false")
-            raise Refused(f"instances of {self._spec.service} are {is_}, but ephemeral: {given} is given")
+        if any(host.ephemeral != self._ephemeral for host in hosts):
+            is_ = "persistent" if self._ephemeral else "ephemeral"
+            raise Refused(
+                f"instances of {self._spec.service} are {is_}, but instances: {self._spec.instances} is given"
+            )
 
     async def _ask(self, server: str, method: str, path: str, params: Mapping[str, str]) -> Answer:
         """One request, with a token where there is one; a new one is got once where it is not enough.
