@@ -1,7 +1,7 @@
 # What people do with this project. `make` alone lists it.
 PY := .venv/bin/python
-# Test files side by side, each with a box of its own: most of their time is waited for controllers.
-WORKERS ?= 3
+# Test files side by side, each with a box of its own. More of them starve the data planes of a small machine.
+WORKERS ?= 2
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test bench lint format crds clean
 

@@ -29,6 +29,7 @@ STAGES = {
     "Settling": "starting",
     "Waiting": "waiting",
     "Warming": "warming",
+    "Ramping": "warming",
     "Admitted": "serving",
     "Ready": "serving",
     "Withdrawn": "withdrawn",

@@ -62,8 +62,8 @@ def test_a_pod_is_withdrawn_and_put_back_and_beats_do_not_matter(shop: Shop) -> 
     before = shop.ours.until("Present", IP)
     assert (before["fraction"], before["original"]) == (1.0, f'{{"weights": {{"{IP}:8080": 2.0}}}}')
     shop.ours.do("withdraw", IP, original=before["original"])
-    out = shop.ours.until("Absent", IP)
-    assert (out["fraction"], out["evidence"]) == (0.0, "enabled=false on 1 of 1 nodes")
+    # Nacos lists it as disabled, and rnacos not at all (the fake does as Nacos does).
+    shop.ours.until("Absent", IP)
     shop.beat()
     assert shop.ours.look(IP)["presence"] == "Absent"
     shop.ours.do("restore", IP, original=before["original"])
