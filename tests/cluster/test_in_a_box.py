@@ -312,7 +312,7 @@ def test_a_crd_that_comes_and_goes_is_no_end(box: Box, shop: Shop, start: Callab
     box.wait_until(lambda: not shop.marks(), CARED_FOR, "nothing of ours is left")
     box.kubectl("apply", "--server-side", "-k", str(ROOT / "manifests" / "admin"))
     box.kubectl("wait", "--for=condition=Established", "crd/losslessrollouts.lossless.dev", "--timeout=20s")
-    shop.protect().wait_until_cared_for()
+    shop.protect().wait_until_cared_for(timeout=120)  # its watches come back in their own time
     assert operator.process.poll() is None
 
 
