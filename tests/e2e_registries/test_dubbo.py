@@ -81,22 +81,24 @@ def dubbo(box: Box, make_namespace: Callable[[], str], registry: DubboRegistry) 
     return DubboShop(box, make_namespace(), registry=registry)
 
 
-def released(shop: DubboShop) -> Outcome:
+def released(shop: DubboShop, version: str = "2") -> Outcome:
     registry = shop.registry.zookeeper.connect_string
     plan = DubboPlan(rate=30, registry=registry, group=shop.namespace, path="/slow?s=2")
     with running_dubbo(shop.box, plan, namespace=shop.namespace, reconciled=False) as run:
         time.sleep(1)
         run.mark("release")
-        shop.release("2")
+        shop.release(version)
         shop.wait_until_rolled_out()
         time.sleep(2)
         return run.finish()
 
 
 def test_by_itself_a_release_loses_requests(dubbo: DubboShop) -> None:
-    """The negative control."""
-    outcome = released(dubbo.deploy())
-    assert outcome.lost, "the harness proves nothing if a plain Deployment loses nothing"
+    """The negative control. A provider that is killed with a call in its hands loses it; now and then it has none."""
+    dubbo.deploy()
+    assert any(released(dubbo, version).lost for version in ("2", "3", "4")), (
+        "the harness proves nothing if a plain Deployment loses nothing"
+    )
 
 
 def test_a_release_loses_nothing_and_leaves_nothing_of_ours(dubbo: DubboShop, operator: Operator) -> None:
