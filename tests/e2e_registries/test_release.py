@@ -55,11 +55,3 @@ def test_a_release_loses_nothing_and_leaves_nothing_of_ours(shop: Callable[..., 
     outcome = released(app)
     assert not outcome.lost, outcome.explain()
     app.wait_until_nothing_is_left()
-
-
-@only(["etcd", "consul", "nacos"])
-def test_a_storm_loses_nothing_and_leaves_nothing_of_ours(shop: Callable[..., Shop], operator: Operator) -> None:
-    app = shop().cared_for()
-    outcome = stormed(app)
-    assert not outcome.lost, outcome.explain()
-    app.wait_until_nothing_is_left()
