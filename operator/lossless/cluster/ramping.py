@@ -12,7 +12,6 @@ Service and slices belong to the workload, and not to the LosslessRollout: the g
 with it while routes still name them.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -33,6 +32,7 @@ from lossless.traffic.routes.route import Route, Split, names_ours
 from lossless.traffic.routes.status import Answer
 from lossless.traffic.routes.warmup_service import MANAGER, PortsClash, service, warmup_name
 from lossless.traffic.routes.warmup_slices import slices
+from lossless.traffic.services import SERVICE_NAME
 
 LAG: Final = timedelta(seconds=3)
 """What gateways take to know of a change at the most: Traefik gathers changes for 2 s (providersThrottleDuration)."""
@@ -42,9 +42,6 @@ LINGER: Final = timedelta(seconds=30)
 a change 4 s late."""
 STAND_INS: Final = 3
 ATTEMPTS: Final = 4
-_SERVICE_NAME: Final = "kubernetes.io/service-name"
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -56,12 +53,19 @@ class _Known:
     """When the split was first laid: gateways know of it by `LAG` later."""
     out_since: datetime | None = None
     """When it was last taken out."""
-    made: Raw | None = None
-    """The warm-up Service, as it was applied."""
+    wanted: Raw | None = None
+    """The warm-up Service, as it was last asked for."""
+    made: Raw = field(default_factory=dict)
+    """What the API server made of that."""
     present: tuple[Raw, ...] = ()
     """The slices, as they were applied."""
     refusals: dict[str, str] = field(default_factory=dict)
     looked: bool = False
+
+    @property
+    def there(self) -> frozenset[str]:
+        """The uids of the pods in the slices."""
+        return frozenset(end["targetRef"]["uid"] for one in self.present for end in one.get("endpoints") or ())
 
 
 class Ramping:
@@ -189,8 +193,7 @@ class Ramping:
         if not known.looked:
             for ref in routes:  # A process before this one may have left something there.
                 await self._read(rollout, known, ref)
-            known.present = await self._slices_of(rollout.namespace, rollout.name)
-            known.looked = True
+        await self._look(rollout, known)
         taken_out = await self._leave(rollout, known, list(known.documents))
         known.since = None
         if not known.present:
@@ -209,8 +212,7 @@ class Ramping:
     def _stand_ins(self, gathered: Gathered, known: _Known) -> Sequence[SeenPod]:
         """Pods that serve: those that are in the slices already, or else a few others."""
         serving = [gathered.pods[pod.uid] for pod in gathered.world.pods if pod.serving]
-        there = {end["targetRef"]["uid"] for one in known.present for end in one.get("endpoints") or ()}
-        return [pod for pod in serving if pod.uid in there] or serving[:STAND_INS]
+        return [pod for pod in serving if pod.uid in known.there] or serving[:STAND_INS]
 
     async def _leave(self, rollout: SeenRollout, known: _Known, refs: Sequence[RouteRef]) -> bool:
         """The owner's text is back in these routes. Whether anything of ours was in one."""
@@ -297,29 +299,24 @@ class Ramping:
 
     async def _apply_service(self, gathered: Gathered, known: _Known, wanted: Raw) -> None:
         wanted["metadata"]["ownerReferences"] = _owner(gathered)
-        if known.made is not None and known.made["_wanted"] == wanted:
-            return
-        applied = await self._gateway.apply(
-            SERVICES, gathered.rollout.namespace, wanted["metadata"]["name"], wanted, MANAGER
-        )
-        known.made = {**applied, "_wanted": wanted}
+        if known.wanted != wanted:
+            name = wanted["metadata"]["name"]
+            known.made = await self._gateway.apply(SERVICES, gathered.rollout.namespace, name, wanted, MANAGER)
+            known.wanted = wanted
 
     async def _apply_slices(
         self, gathered: Gathered, known: _Known, pods: Sequence[SeenPod], *, but_keep: bool
     ) -> None:
         """The slices with these pods. `but_keep`: and with whoever is in one already."""
-        if not known.looked:
-            known.present = await self._slices_of(gathered.rollout.namespace, gathered.rollout.name)
-            known.looked = True
+        await self._look(gathered.rollout, known)
         raws = [_raw_pod(pod) for pod in pods]
         if but_keep:
-            there = {end["targetRef"]["uid"] for one in known.present for end in one.get("endpoints") or ()}
             raws += [
                 _raw_pod(pod)
                 for uid, pod in gathered.pods.items()
-                if uid in there and uid not in {one.uid for one in pods} and pod.core.live
+                if uid in known.there and uid not in {one.uid for one in pods} and pod.core.live
             ]
-        wanted = slices(_raw(gathered.rollout), known.made or {}, raws, present=known.present)
+        wanted = slices(_raw(gathered.rollout), known.made, raws, present=known.present)
         before = {one["metadata"]["name"]: one for one in known.present}
         after = []
         for one in wanted:
@@ -334,8 +331,14 @@ class Ramping:
             await self._delete(ENDPOINT_SLICES, gathered.rollout.namespace, name)
         known.present = tuple(after)
 
+    async def _look(self, rollout: SeenRollout, known: _Known) -> None:
+        """Once: the slices that a process before this one has left."""
+        if not known.looked:
+            known.present = await self._slices_of(rollout.namespace, rollout.name)
+            known.looked = True
+
     async def _slices_of(self, namespace: str, name: str) -> tuple[Raw, ...]:
-        return (await self._gateway.list(ENDPOINT_SLICES, namespace, f"{_SERVICE_NAME}={warmup_name(name)}")).items
+        return (await self._gateway.list(ENDPOINT_SLICES, namespace, f"{SERVICE_NAME}={warmup_name(name)}")).items
 
     async def _delete(self, resource: Resource, namespace: str, name: str) -> None:
         try:

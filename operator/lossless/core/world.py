@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from lossless.api.resource import LosslessRolloutSpec, LosslessRolloutStatus
 from lossless.core.passage import Hold, Passage, Stage
+from lossless.core.ramp import share
 
 
 class Presence(StrEnum):
@@ -66,9 +67,8 @@ class RampStep:
 
     @property
     def share(self) -> float:
-        """Of the traffic of all: Σc / (R + Σc); see `lossless.core.ramp`."""
-        cold = sum(fraction for _, fraction in self.fractions)
-        return cold / (self.serving + cold) if cold else 0.0
+        """Of the traffic of all."""
+        return share(sum(fraction for _, fraction in self.fractions), self.serving)
 
     def of(self, uid: str) -> float:
         return dict(self.fractions).get(uid, 0.0)
