@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from localcluster.box import Box
-from localcluster.errors import BinariesError
 from localcluster.servers.consul import Consul
 from localcluster.servers.etcd import etcd
 from localcluster.servers.eureka import eureka
@@ -25,8 +24,7 @@ from tests.e2e_registries.shops import (
     Shop,
 )
 from tests.installed import install
-
-S = TypeVar("S")
+from tests.localcluster.registries import made
 
 
 @pytest.fixture(scope="session")
@@ -57,34 +55,26 @@ def operator(box: Box, _operator: Operator) -> Operator:
 
 @pytest.fixture(scope="session")
 def etcd_registry(box: Box) -> Iterator[EtcdRegistry]:
-    with started(lambda: etcd(box)) as server:
+    with made(lambda: etcd(box)) as server:
         yield EtcdRegistry(server)
 
 
 @pytest.fixture(scope="session")
 def consul_registry(box: Box) -> Iterator[ConsulRegistry]:
-    with started(lambda: Consul(box, NODES)) as consul:
+    with made(lambda: Consul(box, NODES)) as consul:
         yield ConsulRegistry(consul)
 
 
 @pytest.fixture(scope="session")
 def nacos_registry(box: Box) -> Iterator[NacosRegistry]:
-    with started(lambda: nacos(box)) as server:
+    with made(lambda: nacos(box)) as server:
         yield NacosRegistry(server)
 
 
 @pytest.fixture(scope="session")
 def eureka_registry(box: Box) -> Iterator[EurekaRegistry]:
-    with started(lambda: eureka(box, cache_update_ms=1000)) as server:
+    with made(lambda: eureka(box, cache_update_ms=1000)) as server:
         yield EurekaRegistry(server)
-
-
-def started(make: Callable[[], S]) -> S:
-    """Skips where what builds it is missing."""
-    try:
-        return make()
-    except BinariesError as error:
-        pytest.skip(str(error))
 
 
 KINDS = ("etcd", "consul", "nacos", "eureka")

@@ -16,8 +16,8 @@ from localcluster.servers.dubbo import INTERFACE, PORT, Provider
 from localcluster.servers.zookeeper import ZooKeeper
 from tests.e2e.operators import Operator
 from tests.e2e.workloads import Manifest
-from tests.e2e_registries.conftest import started
 from tests.e2e_registries.shops import Registry, Shop
+from tests.localcluster.registries import made
 
 RULE = f"/dubbo/config/dubbo/{INTERFACE}::.configurators"
 
@@ -72,7 +72,7 @@ def _is_disabled(address: str, rule: str) -> bool:
 
 @pytest.fixture(scope="module")
 def registry(box: Box) -> Iterator[DubboRegistry]:
-    with started(lambda: ZooKeeper(box)) as zookeeper:
+    with made(lambda: ZooKeeper(box)) as zookeeper:
         yield DubboRegistry(zookeeper)
 
 

@@ -10,20 +10,15 @@ from urllib.parse import quote
 import pytest
 
 from localcluster.box import Box
-from localcluster.errors import BinariesError
 from localcluster.servers.consul import Consul
 from tests.localcluster.pods import Cluster, deployment, pod
-from tests.localcluster.registries import address_of, consuming, registering
+from tests.localcluster.registries import address_of, consuming, made, registering
 
 
 @pytest.fixture(scope="module")
 def consul(box: Box) -> Iterator[Consul]:
-    try:
-        made = Consul(box)
-    except BinariesError as error:
-        pytest.skip(str(error))
-    with made:
-        yield made
+    with made(lambda: Consul(box)) as running:
+        yield running
 
 
 @pytest.fixture

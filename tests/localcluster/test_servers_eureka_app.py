@@ -8,21 +8,16 @@ from collections.abc import Iterator
 import pytest
 
 from localcluster.box import Box
-from localcluster.errors import BinariesError
 from localcluster.servers.eureka import eureka
 from localcluster.servers.server import Server
 from tests.localcluster.pods import Cluster, pod
-from tests.localcluster.registries import address_of, registering
+from tests.localcluster.registries import address_of, made, registering
 
 
 @pytest.fixture(scope="module")
 def server(box: Box) -> Iterator[Server]:
-    try:
-        made = eureka(box, cache_update_ms=500)
-    except BinariesError as error:
-        pytest.skip(str(error))
-    with made:
-        yield made
+    with made(lambda: eureka(box, cache_update_ms=500)) as running:
+        yield running
 
 
 @pytest.fixture

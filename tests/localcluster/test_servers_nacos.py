@@ -10,23 +10,18 @@ from urllib.parse import urlencode
 import pytest
 
 from localcluster.box import Box
-from localcluster.errors import BinariesError
 from localcluster.servers.nacos import nacos
 from localcluster.servers.server import Server
 from tests.localcluster.pods import Cluster, deployment, pod
-from tests.localcluster.registries import address_of, consuming, registering
+from tests.localcluster.registries import address_of, consuming, made, registering
 
 EVERY = "--every=0.2"
 
 
 @pytest.fixture(scope="module")
 def server(box: Box) -> Iterator[Server]:
-    try:
-        made = nacos(box)
-    except BinariesError as error:
-        pytest.skip(str(error))
-    with made:
-        yield made
+    with made(lambda: nacos(box)) as running:
+        yield running
 
 
 @pytest.fixture
