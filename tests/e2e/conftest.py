@@ -52,9 +52,10 @@ def operator(box: Box, _operators: Callable[[str], Operator]) -> Operator:
 
 
 @pytest.fixture
-def another_operator(_operators: Callable[[str], Operator]) -> Iterator[Operator]:
+def another_operator(box: Box, operator: Operator, _operators: Callable[[str], Operator]) -> Iterator[Operator]:
     """A second replica, standing by."""
     one = _operators("two").start()
+    box.wait_until(lambda: "standing by" in one.log, 30, "the second replica stands by")
     yield one
     one.kill()
 

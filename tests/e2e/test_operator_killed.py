@@ -93,7 +93,7 @@ def test_a_standby_takes_over_from_a_killed_leader_in_mid_release(
         app.release("2")
         time.sleep(2)
         operator.kill()
-        box.wait_until(lambda: leader(box) == another_operator.identity, 15, "the standby leads within 15 s")
+        box.wait_until(lambda: leader(box) == another_operator.identity, 30, "the standby leads")
         app.wait_until_rolled_out()
         outcome = run.finish()
     assert not outcome.lost, outcome.explain()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 
@@ -17,6 +16,14 @@ RATE = 100
 
 def wait_until_one_is(stage: str, shop: Shop) -> None:
     shop.box.wait_until(lambda: stage in shop.stages().values(), 60, f"a pod is {stage}", every=0.02)
+
+
+def labelled(shop: Shop) -> list[str]:
+    """The pods that are not being deleted and bear our label."""
+    metadata = [pod["metadata"] for pod in shop.pods()]
+    return [
+        one["name"] for one in metadata if "lossless.dev/rollout" in one["labels"] and "deletionTimestamp" not in one
+    ]
 
 
 @only(["etcd"])
@@ -78,5 +85,4 @@ def test_a_losslessrollout_that_is_deleted_in_mid_release_leaves_nothing(
         operator.start()
         wait_for_leader(app.box)
     app.wait_until_nothing_is_left()
-    pods = json.loads(app.box.kubectl("get", "pods", "-n", app.namespace, "-o", "json"))["items"]
-    assert not [pod for pod in pods if "lossless.dev/rollout" in pod["metadata"]["labels"]]
+    app.box.wait_until(lambda: not labelled(app), 30, "no pod that stays bears our label")

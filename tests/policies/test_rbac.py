@@ -34,9 +34,9 @@ create,patch,delete endpointslices.discovery.k8s.io
 """
 NEEDS_OF_THE_CLUSTER = """
 get,list,watch nodes
-list,watch customresourcedefinitions.apiextensions.k8s.io
 """
 NEVER = """
+get,list,watch customresourcedefinitions.apiextensions.k8s.io
 create,delete,update,patch pods
 update,patch,delete deployments.apps
 update,patch,delete replicasets.apps

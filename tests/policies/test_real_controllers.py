@@ -46,7 +46,8 @@ def test_a_scale_in_waits_for_the_drained_mark_and_then_goes_on_at_once(bench: B
 
 
 def test_the_event_says_what_is_waited_for(bench: Bench, held: list[str]) -> None:
-    bench.annotate(held[0], stage="Draining", waiting_for="3 requests in flight")
+    for pod in held:  # Two of them are knocked at: which, is for the controller to say.
+        bench.annotate(pod, stage="Draining", waiting_for="3 requests in flight")
     wanted = "waiting until the pod is drained: Draining: 3 requests in flight"
     bench.until(lambda: any(wanted in message for message in bench.events("FailedDelete")), "the Event says so")
 

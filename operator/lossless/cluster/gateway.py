@@ -146,6 +146,14 @@ class Gateway:
         """Whatever is at this path, for example ``/version``."""
         return await self._ask("get", path.split("/")[1], "GET", path)
 
+    async def serves(self, resource: Resource) -> bool:
+        """Whether the API server says that it has this kind. No: also when it can't be asked."""
+        try:
+            found = await self.read(resource.root)
+        except ClusterError:
+            return False
+        return any(one.get("name") == resource.plural for one in found.get("resources") or ())
+
     async def _ask(
         self,
         verb: str,

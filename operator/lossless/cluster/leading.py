@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from lossless.api import names
-from lossless.cluster.errors import ClusterError, NotFound, NotLeading, Outdated
+from lossless.cluster.errors import ClusterError, NotLeading, Outdated
 from lossless.cluster.gateway import Gateway
 from lossless.cluster.interest import Key, concerned
 from lossless.cluster.reconcile import Reconciler
@@ -24,7 +23,6 @@ STUCK_AFTER: Final = 60.0
 TURN: Final = 50.0
 """Seconds. A turn that takes longer is cut off and begun anew: a slow API server is no reason to restart us, so a key
 that is stuck for longer is a defect."""
-SERVED_EVERY: Final = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -80,23 +78,11 @@ class Leading:
 
     async def run(self, reconciler: Reconciler) -> None:
         """Until cancelled. Turns begin once everything has been seen: half a world makes wrong decisions."""
-        watches = Watches(self.scope, self.kubeconfig, self._saw, self._relister.all_soon, self._until_served)
+        watches = Watches(self.scope, self.kubeconfig, self._saw, self._relister.all_soon, self.gateway.serves)
         async with asyncio.TaskGroup() as group:
             group.create_task(watches.run())
             group.create_task(self._relister.run())
             group.create_task(self._reconcile_all(reconciler))
-
-    async def _until_served(self) -> None:
-        """Wait for our CRD. Kopf does so itself, but not in namespaces only: there it looks once and never again."""
-        while self.scope.namespaces:
-            try:
-                await self.gateway.read(f"/apis/{names.API_VERSION}")
-                return
-            except NotFound:
-                _log.warning("the CRD of %s is not installed", names.KIND)
-            except ClusterError as error:
-                _log.warning("the API server can't be asked: %s", error)
-            await asyncio.sleep(SERVED_EVERY)
 
     def _saw(self, resource: Resource, kind: str | None, raw: Raw) -> None:
         """An event of a watch."""

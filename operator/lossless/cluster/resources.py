@@ -18,9 +18,14 @@ class Resource:
     plural: str
     namespaced: bool = True
 
+    @property
+    def root(self) -> str:
+        """The URL path under which the API server says what it has of this group and version."""
+        return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+
     def path(self, namespace: str | None = None, name: str = "", subresource: str = "") -> str:
         """The URL path of all of them, those of a namespace, one of them, or a subresource of it."""
-        parts = ["api", self.version] if not self.group else ["apis", self.group, self.version]
+        parts = [self.root]
         if namespace and self.namespaced:
             parts += ["namespaces", namespace]
         parts.append(self.plural)
@@ -28,7 +33,7 @@ class Resource:
             parts.append(name)
         if subresource:
             parts.append(subresource)
-        return "/" + "/".join(parts)
+        return "/".join(parts)
 
     def __str__(self) -> str:
         return f"{self.plural}.{self.group}" if self.group else self.plural

@@ -2,6 +2,10 @@
 
 It runs in a thread and an event loop of its own. In ours it would take the signals, and whenever it ends, for example
 because the API server was restarted, it cancels every task that began after it did: warm-ups, health checks, all.
+
+What there is to watch, Kopf asks once, at its start. It can follow CRDs too, but takes the event of a new one for the
+moment when it is served, and discovery is later than that, now and then: such a kind would never be watched. So whoever
+is missing is asked for here, and Kopf is started anew when it has come.
 """
 
 import asyncio
@@ -12,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import kopf
+from kopf._cogs.structs.references import Insights  # What kopf.operator takes as `insights`; exported nowhere.
 
 from lossless.cluster import credentials
 from lossless.cluster.resources import Raw, Resource
@@ -21,7 +26,11 @@ FIRST_BACK_OFF: Final = 0.5
 LONGEST_BACK_OFF: Final = 15.0
 """Seconds from the end of an engine to the start of the next one: doubled each time, forgotten after a good minute."""
 FORGIVEN_AFTER: Final = 60.0
+MISSED_EVERY: Final = 5.0
+"""Seconds from one look for a kind that is not served to the next."""
 
+Serves = Callable[[Resource], Awaitable[bool]]
+"""Says whether the API server has this kind, as far as can be told."""
 Seen = Callable[[Resource, str | None, Raw], None]
 """Told of each event on our own loop: kind, type (None: it comes from a list that Kopf made) and object."""
 
@@ -37,15 +46,14 @@ class Watches:
         kubeconfig: Path | None,
         seen: Seen,
         started: Callable[[], None],
-        served: Callable[[], Awaitable[None]],
+        serves: Serves,
     ) -> None:
-        """`started` is told each time an engine starts: whatever vanished before is in no event. `served` waits until
-        there is something to watch."""
+        """`started` is told each time an engine starts: whatever vanished before is in no event."""
         self._scope = scope
         self._kubeconfig = kubeconfig
         self._seen = seen
         self._started = started
-        self._served = served
+        self._serves = serves
         self.failures = 0
         """How many engines have ended by themselves, since one ran for long."""
 
@@ -53,7 +61,6 @@ class Watches:
         """Until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            await self._served()
             began = loop.time()
             self._started()
             error = await self._engine(loop)
@@ -62,14 +69,29 @@ class Watches:
             _log.warning("the watches ended (%r); starting again in %.1f s", error, pause)
             await asyncio.sleep(pause)
 
-    async def _engine(self, loop: asyncio.AbstractEventLoop) -> BaseException | None:
+    async def _engine(self, loop: asyncio.AbstractEventLoop) -> BaseException | str | None:
         """One life of Kopf. Says what ended it."""
         engine = _Engine(self._scope, self._kubeconfig, self._seen, loop)
         engine.start()
+        came = asyncio.create_task(self._came(engine))
         try:
-            return await engine.ended
+            await asyncio.wait([engine.ended, came], return_when=asyncio.FIRST_COMPLETED)
+            return engine.ended.result() if engine.ended.done() else came.result()
         finally:
+            came.cancel()
             engine.stop()
+
+    async def _came(self, engine: "_Engine") -> str:
+        """Returns when a kind that Kopf did not find is served."""
+        said: set[Resource] = set()
+        while True:
+            await asyncio.sleep(MISSED_EVERY)
+            for resource in engine.missed():
+                if await self._serves(resource):
+                    return f"{resource} is served now"
+                if resource not in said:
+                    _log.warning("%s is not served by this cluster", resource)
+                    said.add(resource)
 
 
 def hush() -> None:
@@ -88,11 +110,20 @@ class _Engine(threading.Thread):
         self._seen = seen
         self._ours = ours
         self._stopping = threading.Event()
+        self._insights: Insights | None = None
         self.ended: asyncio.Future[BaseException | None] = ours.create_future()
 
     def stop(self) -> None:
         """Ask it to end, and hear nothing of it any more."""
         self._stopping.set()
+
+    def missed(self) -> list[Resource]:
+        """The kinds that Kopf did not find, once it has looked."""
+        insights = self._insights
+        if insights is None or not insights.ready_resources.is_set():
+            return []
+        found = {(one.group, one.version, one.plural) for one in tuple(insights.watched_resources)}
+        return [one for one in self._scope.watched if (one.group, one.version, one.plural) not in found]
 
     def run(self) -> None:
         error: BaseException | None = None
@@ -104,6 +135,7 @@ class _Engine(threading.Thread):
 
     async def _operate(self) -> None:
         namespaces = list(self._scope.namespaces)
+        self._insights = Insights()
         try:
             await kopf.operator(
                 registry=self._registry(),
@@ -112,6 +144,7 @@ class _Engine(threading.Thread):
                 clusterwide=not namespaces,
                 namespaces=namespaces,
                 stop_flag=self._stopping,
+                insights=self._insights,
             )
         finally:
             # Kopf waits for the flag in a thread of the loop's pool, which asyncio.run would join for ever.
@@ -134,8 +167,7 @@ class _Engine(threading.Thread):
         settings = kopf.OperatorSettings()
         settings.posting.enabled = False
         settings.peering.standalone = True
-        # In some namespaces only, the right to watch CRDs and namespaces is not to be had, nor needed.
-        settings.scanning.disabled = bool(self._scope.namespaces)
+        settings.scanning.disabled = True  # It looks once; see above. And no right to watch CRDs is needed.
         settings.process.ultimate_exiting_timeout = None  # It would kill the process, which is not Kopf's own here.
         settings.networking.error_backoffs = (0.1, 0.5, 1.0, 2.0)
         settings.networking.request_timeout = 30
