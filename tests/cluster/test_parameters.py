@@ -56,6 +56,13 @@ async def test_every_target_is_named_with_its_rollout_and_its_sleep(told: Told) 
     assert told.owners == ["api", "web"]
 
 
+async def test_it_is_said_where_pods_register_themselves(told: Told) -> None:
+    told.has(
+        "web", traffic={"registries": [{"name": "keys", "etcd": {"endpoints": ["http://etcd:2379"], "prefix": "web/"}}]}
+    )
+    assert await told.targets() == ["Deployment/web=web/5/registers"]
+
+
 async def test_a_sleep_is_at_least_a_second(told: Told) -> None:
     told.has("web", drain={"settle": "0s"})
     assert await told.targets() == ["Deployment/web=web/1"]
@@ -116,5 +123,5 @@ async def test_without_rollouts_it_is_the_garbage_collectors(told: Told) -> None
 
 
 def test_one_workload_is_taken_out_by_its_whole_name() -> None:
-    targets = "\nDeployment/we=we/5\nDeployment/web=web/5\nDeployment/web-2=other/5\n"
+    targets = "\nDeployment/we=we/5\nDeployment/web=web/5/registers\nDeployment/web-2=other/5\n"
     assert without(targets, "Deployment", "web") == "\nDeployment/we=we/5\nDeployment/web-2=other/5\n"

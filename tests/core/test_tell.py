@@ -169,12 +169,14 @@ class TestADecision:
         nowhere = having(registrations=(replace(OUT, fraction=None),), sightings=(gone,))
         serve = (new("x", serving()), new("y", serving()))
         assert moves(decided(replicas(2), *serve, old("a", running(), nowhere)))["a"] is Verb.WITHDRAW
+        on_its_node = having(node="node-1", registrations=(replace(OUT, fraction=None),))
+        assert moves(decided(replicas(2), *serve, old("a", on_its_node)))["a"] is Verb.WITHDRAW
 
     @pytest.mark.parametrize("registered", [True, False])
-    def test_one_that_has_not_started_and_one_that_cannot_register_itself_have_nothing_to_drain(
+    def test_one_that_is_on_no_node_and_one_that_cannot_register_itself_have_nothing_to_drain(
         self, registered: bool
     ) -> None:
         serve = (new("x", serving()), new("y", serving()))
-        nowhere = having(registrations=(replace(OUT, fraction=None),) if registered else ())
+        nowhere = having(node="", registrations=(replace(OUT, fraction=None),) if registered else ())
         going = old("a", nowhere) if registered else old("a", containers_ready())
         assert moves(decided(replicas(2), *serve, going))["a"] is Verb.MARK_DRAINED

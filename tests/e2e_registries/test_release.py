@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from localcluster.load import Outcome, Plan, running
-from tests.e2e.operators import Operator
+from tests.e2e.operators import Operator, sleep_until
 from tests.e2e_registries.shops import Shop, only
 
 RATE = 100
@@ -24,6 +24,25 @@ def released(shop: Shop) -> Outcome:
         return run.finish()
 
 
+def stormed(shop: Shop) -> Outcome:
+    """Release, another on top after 4 s, undo 5 s later, scale 4→6→2."""
+    with running(shop.box, Plan(rate=RATE, callers=shop.followers()), namespace=shop.namespace) as run:
+        start = time.time() + 1
+        sleep_until(start)
+        shop.release("2")
+        sleep_until(start + 4)
+        shop.release("3")
+        sleep_until(start + 9)
+        shop.undo()
+        sleep_until(start + 12)
+        shop.scale(6)
+        sleep_until(start + 17)
+        shop.scale(2)
+        shop.wait_until_rolled_out()
+        time.sleep(2)
+        return run.finish()
+
+
 def test_by_itself_a_release_loses_requests(shop: Callable[..., Shop]) -> None:
     """The negative control: the app leaves its registry by the rule, last of all, when its server is down."""
     outcome = released(shop().deploy())
@@ -34,5 +53,13 @@ def test_by_itself_a_release_loses_requests(shop: Callable[..., Shop]) -> None:
 def test_a_release_loses_nothing_and_leaves_nothing_of_ours(shop: Callable[..., Shop], operator: Operator) -> None:
     app = shop().cared_for()
     outcome = released(app)
+    assert not outcome.lost, outcome.explain()
+    app.wait_until_nothing_is_left()
+
+
+@only(["etcd", "consul", "nacos", "eureka"])
+def test_a_storm_loses_nothing_and_leaves_nothing_of_ours(shop: Callable[..., Shop], operator: Operator) -> None:
+    app = shop().cared_for()
+    outcome = stormed(app)
     assert not outcome.lost, outcome.explain()
     app.wait_until_nothing_is_left()

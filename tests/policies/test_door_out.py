@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from localcluster.api import ApiError
-from tests.policies.bench import DEPLOYMENT_CONTROLLER, GATE, NOW, Bench
+from tests.policies.bench import DEPLOYMENT_CONTROLLER, GATE, NOW, Bench, pod
 
 LABELS = {"lossless.dev/rollout": "web"}
 CONTROLLERS = (
@@ -66,6 +66,31 @@ def test_a_pod_that_was_never_admitted_has_nothing_to_drain(bench: Bench) -> Non
     held = held_door(bench)
     assert bench.refusal(bench.running("never", labels=LABELS, stage="Warming")) is None
     assert bench.refusal(held)
+
+
+ETCD = {"name": "keys", "etcd": {"endpoints": ["http://etcd.default:2379"], "prefix": "web/"}}
+
+
+@pytest.mark.parametrize("runs", [True, False], ids=["running", "pending"])
+def test_a_pod_that_registers_itself_is_held_as_soon_as_it_is_on_a_node(bench: Bench, runs: bool) -> None:
+    """Nobody in the cluster knows whether it has called itself fit, and been believed."""
+    bench.rollout(traffic={"registries": [ETCD]})
+    body = pod("pod", terminationGracePeriodSeconds=0)
+    body["metadata"]["labels"] = dict(LABELS)
+    bench.box.api.request("POST", f"/api/v1/namespaces/{bench.ns}/pods", body)
+    if runs:
+        bench.run("pod")
+    assert "not withdrawn yet" in bench.until(lambda: bench.refusal("pod"), "it is refused")
+    bench.drain("pod")
+    assert bench.refusal("pod") is None
+
+
+def test_one_that_is_on_no_node_yet_has_registered_itself_nowhere(bench: Bench) -> None:
+    bench.rollout(traffic={"registries": [ETCD]})
+    body = pod("pod", nodeName=None, nodeSelector={"there-is": "none"})
+    body["metadata"]["labels"] = dict(LABELS)
+    bench.box.api.request("POST", f"/api/v1/namespaces/{bench.ns}/pods", body)
+    assert bench.refusal("pod") is None
 
 
 def test_a_pod_that_does_not_run_is_not_held(bench: Bench) -> None:

@@ -89,9 +89,11 @@ def without(targets: str, kind: str, name: str) -> str:
 
 def _targets(enforced: Iterable[SeenRollout]) -> str:
     """A line for each workload, between line breaks so that CEL finds a whole one:
-    `<kind>/<name>=<LosslessRollout>/<seconds of preStop sleep>`."""
+    `<kind>/<name>=<LosslessRollout>/<seconds of preStop sleep>`, with `/registers` where its pods register themselves:
+    such a pod can have traffic before anybody has let it in."""
     lines = [
-        f"{one.target.kind}/{one.target.name}={one.name}/{sleep_of(one.spec)}\n"
+        f"{one.target.kind}/{one.target.name}={one.name}/{sleep_of(one.spec)}"
+        f"{'/registers' if one.spec.traffic.registries else ''}\n"
         for one in sorted(enforced, key=lambda one: one.name)
         if one.spec
     ]

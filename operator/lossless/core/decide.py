@@ -311,9 +311,13 @@ def _withdraw_again(pod: Pod, here: Moment) -> Move:
 
 
 def _nothing_to_drain(pod: Pod) -> bool:
-    """It never had traffic, as far as anybody can tell. Once it runs nobody can, of a pod without our gate, and of one
-    that may register itself at any moment."""
-    outside = not pod.open and ((pod.gated and not pod.registrations) or pod.phase == "Pending")
+    """It never had traffic, as far as anybody can tell.
+
+    Nobody can of a pod without our gate, once it runs; nor of one that registers itself, once it is on a node: it may
+    run for a moment before the kubelet says so.
+    """
+    begun = bool(pod.node) if pod.registrations else pod.phase != "Pending" and not pod.gated
+    outside = not pod.open and not begun
     return pod.passage.admitted_at is None and outside and not pod.seen_somewhere
 
 
