@@ -17,6 +17,7 @@ from tests.core import upstream
 
 START = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 KUBELET_SYNC = timedelta(seconds=10)
+FIRST_SYNC = 3.7
 """How often the kubelet sets a status to rights that somebody else has changed (pkg/kubelet/status, syncPeriod)."""
 HISTORY = 2
 """revisionHistoryLimit."""
@@ -135,6 +136,12 @@ class Native:
     def second(self) -> datetime:
         """metav1.Time has whole seconds."""
         return self.now.replace(microsecond=0)
+
+    @staticmethod
+    def next_sync(after: datetime) -> datetime:
+        """When the kubelets set their pods' status to rights: at moments of their own, whatever was done to a pod."""
+        since = timedelta(seconds=(after.timestamp() - FIRST_SYNC) % KUBELET_SYNC.total_seconds())
+        return after + KUBELET_SYNC - since
 
     def of(self, group: ReplicaSet) -> list[Pod]:
         return [pod for pod in self.pods.values() if pod.group == group.uid]
@@ -451,7 +458,7 @@ class Native:
                 pod.containers_ready, pod.containers_ready_since, pod.starts_at = True, self.second, None
             if pod.gated:
                 self._set_ready(pod, pod.containers_ready and pod.gate_open)
-            elif pod.overridden_at is None or self.now >= pod.overridden_at + KUBELET_SYNC or not pod.containers_ready:
+            elif pod.overridden_at is None or self.next_sync(pod.overridden_at) <= self.now or not pod.containers_ready:
                 pod.overridden_at = None
                 self._set_ready(pod, pod.containers_ready)
         changed = before != list(self.pods.values())
@@ -497,7 +504,7 @@ class Native:
             if pod.deleting_since:
                 yield pod.deleting_since + timedelta(seconds=self.grace)
             if pod.overridden_at:
-                yield pod.overridden_at + KUBELET_SYNC
+                yield self.next_sync(pod.overridden_at)
             if pod.ready_since and self.deployment.min_ready:
                 yield pod.ready_since + timedelta(seconds=self.deployment.min_ready)
 

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from lossless.core.decide import let_go
 from lossless.core.passage import Passage, Stage
 from lossless.core.steps import SetKeep, Verb
@@ -98,6 +100,26 @@ class TestWithoutAGate:
         assert decision.wake_at == within(2)
         settled = old("a", draining(60), ungated(), having(ready_since=ago(5)))
         assert moves(decided(*NEW_ONES, settled)) == {"a": Verb.MARK_DRAINED}
+
+    @pytest.mark.parametrize(("stood", "more"), [(8, 4), (9, 3), (11, 1)])
+    def test_it_does_not_go_when_the_kubelet_is_about_to_let_it_in(self, stood: float, more: float) -> None:
+        """It would be listed again just as it dies."""
+        decision = decided(
+            *NEW_ONES, keeping(new=2, old=1), old("a", draining(60), ungated(), having(ready_since=ago(stood)))
+        )
+        assert decision.steps == ()
+        assert "kubelet" in wait_of(decision, "a").message
+        assert decision.wake_at == within(more)
+
+    def test_when_that_is_shows_at_the_first_time_and_until_then_it_stays(self) -> None:
+        decision = decided(*NEW_ONES, keeping(new=2, old=1), old("a", draining(7), ungated()))
+        assert (decision.steps, decision.wake_at) == ((), within(4))
+
+    def test_a_kubelet_that_does_not_insist_is_not_waited_for(self) -> None:
+        for going in (draining(11), having(ready_since=ago(12))):
+            gone = old("a", draining(60), ungated(), going)
+            assert moves(decided(*NEW_ONES, gone)) == {"a": Verb.MARK_DRAINED}
+        assert moves(decided(*NEW_ONES, old("a", draining(6), ungated(), crashed()))) == {"a": Verb.MARK_DRAINED}
 
     def test_it_is_kept_out_when_it_is_drained_until_it_is_deleted(self) -> None:
         back = old("a", drained(3), ungated(), having(ready=True, ready_since=NOW))

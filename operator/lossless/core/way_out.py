@@ -11,8 +11,12 @@ from lossless.core.world import Pod, Presence
 
 ASK_AGAIN: Final = timedelta(seconds=1)
 """How often a pod is asked for its requests in flight while it drains."""
-KUBELET_SYNC: Final = timedelta(seconds=5)
-"""Half the kubelet's status sync period: how long an overridden Ready condition must have stood to be believed."""
+KUBELET_SYNC: Final = timedelta(seconds=10)
+"""How often a kubelet sets to rights what the API says of its pods (pkg/kubelet/status/status_manager.go)."""
+STANDS_AFTER: Final = timedelta(seconds=5)
+"""How long an overridden Ready condition must have stood at most, before its pod goes."""
+CLEAR_OF_SYNC: Final = timedelta(seconds=2)
+"""Around the moment of a kubelet's sync, no pod whose Ready condition was overridden is let go."""
 
 
 def told_everyone(pod: Pod, moment: Moment) -> Wait | None:
@@ -46,14 +50,38 @@ def settled(pod: Pod, moment: Moment) -> Wait | None:
     settle = max([moment.world.spec.drain.settle, *(sighting.settle for sighting in pod.sightings)])
     since = pod.passage.gone_at or moment.now
     until = max(since, moment.world.followers_caught_up_at or since) + settle
-    if not pod.gated and pod.ready_since:
-        # Its Ready condition is the kubelet's, which may have listed it again for an instant: count from the last time.
-        until = max(until, pod.ready_since + min(settle, KUBELET_SYNC))
     if moment.now >= until:
         return None
     return Wait(
         Stage.DRAINING, "Settling", f"gone from every traffic source; settle until {until:%H:%M:%S} UTC", since, until
     )
+
+
+def out_of_the_kubelets_way(pod: Pod, moment: Moment) -> Wait | None:
+    """Where there is no gate of ours its Ready condition was overridden, and its kubelet undoes that at each sync: it is
+    listed again for an instant. That must not be the instant in which it dies, so it goes well between two syncs.
+
+    When those are shows in the first one after the withdrawal (`ready_since` is then later); until then nobody knows.
+    """
+    withdrawn_at, stands_since = pod.passage.withdrawn_at, pod.ready_since
+    if pod.gated or not pod.containers_ready or withdrawn_at is None or stands_since is None:
+        return None
+    if stands_since > withdrawn_at:
+        settle = max([moment.world.spec.drain.settle, *(sighting.settle for sighting in pod.sightings)])
+        begin, end = stands_since + min(settle, STANDS_AFTER), stands_since + KUBELET_SYNC - CLEAR_OF_SYNC
+        if moment.now < end:
+            until = begin
+        else:
+            until = stands_since + KUBELET_SYNC + CLEAR_OF_SYNC
+    else:
+        until = withdrawn_at + KUBELET_SYNC + CLEAR_OF_SYNC
+    if moment.now >= until:
+        return None
+    message = (
+        f"its kubelet calls it ready again every {KUBELET_SYNC.seconds} s, and it must not go at such a moment; "
+        f"wait until {until:%H:%M:%S} UTC"
+    )
+    return Wait(Stage.DRAINING, "Settling", message, pod.passage.gone_at or moment.now, until)
 
 
 def not_held(pod: Pod, moment: Moment) -> Wait | None:
@@ -82,7 +110,14 @@ def nothing_in_flight(pod: Pod, moment: Moment) -> Wait | None:
     return Wait(Stage.DRAINING, "InFlight", message, pod.passage.gone_at or moment.now, moment.now + ASK_AGAIN)
 
 
-WAY_OUT: Final[tuple[Check, ...]] = (told_everyone, gone_from_every_source, settled, not_held, nothing_in_flight)
+WAY_OUT: Final[tuple[Check, ...]] = (
+    told_everyone,
+    gone_from_every_source,
+    settled,
+    out_of_the_kubelets_way,
+    not_held,
+    nothing_in_flight,
+)
 
 
 def wait_on_the_way_out(pod: Pod, moment: Moment) -> Wait | None:
