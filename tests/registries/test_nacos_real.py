@@ -57,15 +57,18 @@ def shop(box: Box, server: Server, request: pytest.FixtureRequest) -> Shop:
     return Shop(box, server, request.node.name.replace("_", "-"))
 
 
-def test_a_pod_is_withdrawn_and_beats_do_not_bring_it_back(shop: Shop) -> None:
-    """That it is put back is for the fake to show: rnacos lists nobody who is disabled, so it is not known there."""
+def test_a_pod_is_withdrawn_beats_do_not_bring_it_back_and_we_do(shop: Shop) -> None:
+    """Also over rnacos, which has nobody in a list who is disabled."""
     shop.register()
     before = shop.ours.until("Present", IP)
     assert (before["fraction"], before["original"]) == (1.0, f'{{"weights": {{"{IP}:8080": 2.0}}}}')
     shop.ours.do("withdraw", IP, original=before["original"])
     shop.ours.until("Absent", IP)
     shop.beat()
-    assert shop.ours.look(IP)["presence"] == "Absent"
+    out = shop.ours.look(IP, original=before["original"])
+    assert (out["presence"], out["fraction"]) == ("Absent", 0.0)
+    shop.ours.do("restore", IP, original=before["original"])
+    assert shop.ours.until("Present", IP)["fraction"] == 1.0
 
 
 def test_a_ramp_is_a_fraction_of_the_weight_that_it_registered_with(shop: Shop) -> None:

@@ -75,7 +75,8 @@ class Watches:
         engine.start()
         came = asyncio.create_task(self._came(engine))
         try:
-            await asyncio.wait([engine.ended, came], return_when=asyncio.FIRST_COMPLETED)
+            either: set[asyncio.Future[Any]] = {engine.ended, came}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             return engine.ended.result() if engine.ended.done() else came.result()
         finally:
             came.cancel()

@@ -58,10 +58,11 @@ def settled(pod: Pod, moment: Moment) -> Wait | None:
 
 
 def out_of_the_kubelets_way(pod: Pod, moment: Moment) -> Wait | None:
-    """Where there is no gate of ours its Ready condition was overridden, and its kubelet undoes that at each sync: it is
-    listed again for an instant. That must not be the instant in which it dies, so it goes well between two syncs.
+    """It goes well between two syncs of its kubelet, where there is no gate of ours.
 
-    When those are shows in the first one after the withdrawal (`ready_since` is then later); until then nobody knows.
+    Its Ready condition was overridden, and at each sync its kubelet undoes that: it is listed again for an instant, and
+    that must not be the instant in which it dies. When those are shows in the first one after the withdrawal
+    (`ready_since` is then later); until then nobody knows.
     """
     withdrawn_at, stands_since = pod.passage.withdrawn_at, pod.ready_since
     if pod.gated or not pod.containers_ready or withdrawn_at is None or stands_since is None:
@@ -69,10 +70,7 @@ def out_of_the_kubelets_way(pod: Pod, moment: Moment) -> Wait | None:
     if stands_since > withdrawn_at:
         settle = max([moment.world.spec.drain.settle, *(sighting.settle for sighting in pod.sightings)])
         begin, end = stands_since + min(settle, STANDS_AFTER), stands_since + KUBELET_SYNC - CLEAR_OF_SYNC
-        if moment.now < end:
-            until = begin
-        else:
-            until = stands_since + KUBELET_SYNC + CLEAR_OF_SYNC
+        until = begin if moment.now < end else stands_since + KUBELET_SYNC + CLEAR_OF_SYNC
     else:
         until = withdrawn_at + KUBELET_SYNC + CLEAR_OF_SYNC
     if moment.now >= until:

@@ -11,6 +11,7 @@ and redos (ServiceStorage.parseInstance, InstanceOperatorClientImpl). What follo
 - An update fills what it is not given with defaults, the partial one of Nacos 3 too (InstanceForm.validate): weight and
   enabled are always both sent. Metadata never is; the partial update leaves what others wrote there, the full one
   (PUT on v1) would wipe it, so it is only used where PATCH is not allowed.
+- rnacos has a disabled instance in no list at all. It tells of it where it is asked for that one (`_withheld`).
 
 Three HTTP APIs: v3 (Nacos 3), v2 and v1 (Nacos 2; 1 has v1 only). Nacos 3.0 and 3.1 answer the older ones with 410, 3.2
 with 404.
@@ -18,7 +19,7 @@ with 404.
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -124,7 +125,7 @@ class NacosRegistry:
         self._tokens: dict[str, tuple[str, float]] = {}
 
     async def look(self, instances: Sequence[Instance]) -> Mapping[str, Registration]:
-        heard = (await ask_each(self._spec.servers, self._view)).needed()
+        heard = (await self._ask_nodes(instances)).needed()
         return {instance.uid: self._registration(instance, heard) for instance in instances}
 
     async def withdraw(self, instance: Instance) -> None:
@@ -178,7 +179,7 @@ class NacosRegistry:
 
         An instance that is registered nowhere is let be.
         """
-        heard = (await ask_each(self._spec.servers, self._view)).needed()
+        heard = (await self._ask_nodes([instance])).needed()
         failure = heard.gravest
         weights = _weights(instance.original)
         for server, whole in heard.answers.items():
@@ -222,12 +223,19 @@ class NacosRegistry:
             # A filter that failed answers 200 and nothing (AbstractWebAuthFilter).
             raise Nonsense(f"{host_of(server)} did not confirm the update")
 
-    async def _view(self, server: str) -> _View:
-        """What a node holds, over the newest API that it answers, or the one that was asked for."""
+    async def _ask_nodes(self, instances: Sequence[Instance]) -> Heard[_View]:
+        known = frozenset(key for instance in instances for key in _weights(instance.original))
+        return await ask_each(self._spec.servers, lambda server: self._view(server, known))
+
+    async def _view(self, server: str, known: Set[str]) -> _View:
+        """What a node holds, of these (address and port) at any rate.
+
+        Over the newest API that it answers, or the one that was asked for.
+        """
         wanted = [api for api in _APIS if self._spec.api in ("Auto", api.name)]
-        known = self._apis.get(server)
-        for api in [known, *(api for api in wanted if api is not known)] if known else wanted:
-            view = await self._view_over(server, api)
+        spoken = self._apis.get(server)
+        for api in [spoken, *(api for api in wanted if api is not spoken)] if spoken else wanted:
+            view = await self._view_over(server, api, known)
             if view:
                 self._apis[server] = api
                 return view
@@ -235,7 +243,7 @@ class NacosRegistry:
         what = "none of Nacos' APIs" if self._spec.api == "Auto" else f"not Nacos' API {self._spec.api}"
         raise Refused(f"{host_of(server)} answers {what} (404 or 410): check its context path and version")
 
-    async def _view_over(self, server: str, api: _Api) -> _View | None:
+    async def _view_over(self, server: str, api: _Api, known: Set[str]) -> _View | None:
         """None: it does not have this API."""
         # Over every cluster where that is possible: a pod that is registered in another than was said must not be taken
         # for gone. V3 fills in DEFAULT by itself.
@@ -252,7 +260,21 @@ class NacosRegistry:
         registered = _hosts(answer, server, api)
         if registered is None:
             return None
-        return _View(api, handed_out, tuple(host for host in registered if host.cluster == self._spec.cluster))
+        listed = {host.key for host in (*handed_out, *registered)}
+        withheld = [await self._withheld(server, key) for key in sorted(known - listed)] if api is _V1 else []
+        everybody = (*registered, *(host for host in withheld if host))
+        return _View(api, handed_out, tuple(host for host in everybody if host.cluster == self._spec.cluster))
+
+    async def _withheld(self, server: str, key: str) -> _Host | None:
+        """An instance that no list has, if it is registered all the same: then it is disabled."""
+        ip, _, port = key.rpartition(":")
+        params = {**self._service(True), "cluster": self._spec.cluster, "ip": ip, "port": port}
+        answer = await self._ask(server, "GET", "/v1/ns/instance", params)
+        if not answer.ok:
+            return None
+        said = answer.json()
+        found = _hosts_of([said] if isinstance(said, dict) and said.get("ip") else [], server)
+        return next((replace(host, enabled=False, ephemeral=self._ephemeral) for host in found), None)
 
     def _service(self, grouped: bool) -> dict[str, str]:
         """The service's name in a request; with the group in it, as group@@service, where a request wants that."""
@@ -319,6 +341,10 @@ def _hosts(answer: Answer, server: str, api: _Api) -> tuple[_Host, ...] | None:
         data = data.get("hosts", data.get("list", data.get("instances", [])))
     if not isinstance(data, list):
         raise Nonsense(f"{host_of(server)} answered no list of instances")
+    return _hosts_of(data, server)
+
+
+def _hosts_of(data: Sequence[Any], server: str) -> tuple[_Host, ...]:
     try:
         return tuple(_host(one) for one in data)
     except (KeyError, TypeError, ValueError, AttributeError):
