@@ -49,7 +49,7 @@ def test_by_itself_a_release_loses_requests(shop: Callable[..., Shop]) -> None:
     assert outcome.lost, "the harness proves nothing if a plain Deployment loses nothing"
 
 
-@only(["etcd", "consul", "eureka"])
+@only(["etcd", "consul", "nacos", "eureka"])
 def test_a_release_loses_nothing_and_leaves_nothing_of_ours(shop: Callable[..., Shop], operator: Operator) -> None:
     app = shop().cared_for()
     outcome = released(app)
