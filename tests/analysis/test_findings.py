@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lossless.analysis.checks import MAX_FINDINGS
 from lossless.analysis.facts import Facts, Raw
-from lossless.analysis.findings import MAX_FINDINGS, find
+from lossless.analysis.findings import find
 from lossless.api.resource import Finding, LosslessRolloutSpec
 from lossless.core.world import Pod
 
@@ -209,6 +210,25 @@ def test_many_services_are_not_all_listed() -> None:
     ]
     [finding] = found(services=many)
     assert "web-0, web-1, web-2 and 197 more" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("traffic", "weighs"),
+    [
+        ({}, False),
+        ({"registries": [{"name": "r", "eureka": {"servers": ["http://eureka"], "application": "web"}}]}, False),
+        ({"routes": [{"kind": "HTTPRoute", "name": "web"}]}, True),
+        ({"registries": [{"name": "r", "nacos": {"servers": ["http://nacos"], "service": "web"}}]}, True),
+        ({"registries": [{"name": "r", "dubbo": {"zookeeper": ["zk:2181"], "application": "web"}}]}, True),
+        (
+            {"registries": [{"name": "r", "dubbo": {"zookeeper": ["zk:2181"], "application": "web", "via": "QoS"}}]},
+            False,
+        ),
+    ],
+)
+def test_a_ramp_needs_something_that_carries_weights(traffic: Object, weighs: bool) -> None:
+    assert reasons(warmup={"ramp": {}}, traffic=traffic) == ([] if weighs else ["RampWithoutWeights"])
+    assert reasons(traffic=traffic) == []
 
 
 def test_a_port_that_nobody_has_is_said() -> None:

@@ -12,7 +12,8 @@ from lossless.cluster.resources import Raw, Resource
 
 
 class FakeApi(Gateway):
-    """Keeps objects by kind and name. Of a patch it applies metadata and, as a whole, status; that is all we patch."""
+    """Keeps objects by kind and name. Of a patch it applies labels, annotations, whole fields of the spec, and the
+    status; that is all we patch."""
 
     def __init__(self) -> None:
         self.objects: dict[tuple[Resource, str], Raw] = {}
@@ -40,8 +41,10 @@ class FakeApi(Gateway):
     async def list(self, resource: Resource, namespace: str | None = None, label_selector: str = "") -> Listing:
         self._called("list", resource.plural, label_selector)
         self._version += 1
-        found = tuple(deepcopy(raw) for (kind, _), raw in self.objects.items() if kind == resource)
-        return Listing(found, str(self._version))
+        equal = dict(part.split("=") for part in label_selector.split(",") if "=" in part)
+        found = [raw for (kind, _), raw in self.objects.items() if kind == resource]
+        found = [raw for raw in found if equal.items() <= (raw["metadata"].get("labels") or {}).items()]
+        return Listing(tuple(deepcopy(found)), str(self._version))
 
     async def patch(
         self,
@@ -61,6 +64,8 @@ class FakeApi(Gateway):
         self.bodies.append(deepcopy(body))
         for field in ("labels", "annotations"):
             _merge(raw["metadata"].setdefault(field, {}), wanted.get(field) or {})
+        if spec := body.get("spec"):
+            _merge(raw["spec"], deepcopy(spec))
         self._apply_status(raw, deepcopy(body.get("status") or {}))
         self._version += 1
         raw["metadata"]["resourceVersion"] = str(self._version)
@@ -70,6 +75,11 @@ class FakeApi(Gateway):
         self._called("apply", resource.plural, name)
         self.objects[resource, name] = deepcopy(body)
         return deepcopy(body)
+
+    async def delete(self, resource: Resource, namespace: str | None, name: str) -> Raw:
+        self._called("delete", resource.plural, name)
+        self._find(resource, name)
+        return self.objects.pop((resource, name))
 
     def asked(self) -> Sequence[str]:
         """Every call: its verb and kind."""

@@ -17,6 +17,7 @@ from lossless.cluster.gather import Asked, gather
 from lossless.cluster.live import LiveReader
 from lossless.cluster.observed import SeenPod
 from lossless.cluster.parameters import Parameters
+from lossless.cluster.preflight import Preflight
 from lossless.cluster.ramping import Ramping
 from lossless.cluster.reconcile import Reconciler
 from lossless.cluster.report import EVERY, Reporter
@@ -109,6 +110,7 @@ class Shop:
             warmups=self.told,
             registries=self.told,
             ramping=Ramping(self.api, self.store, clock),
+            preflight=Preflight(self.api, self.store, clock),
             ask_in_flight=ask,
             events=self.told,
             metrics=self.told,

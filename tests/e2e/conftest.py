@@ -17,7 +17,7 @@ from tests.installed import install
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def box(request: pytest.FixtureRequest) -> Iterator[Box]:
     """Two process nodes, Traefik, and all that `manifests/install` brings but for the operator's own pods."""
     with Box(nodes=2, gateway=True, name=f"e2e-{os.getpid()}", keep_logs=False) as box:
@@ -26,7 +26,7 @@ def box(request: pytest.FixtureRequest) -> Iterator[Box]:
         box.keep_logs = request.session.testsfailed > 0
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _operators(box: Box) -> Iterator[Callable[[str], Operator]]:
     kubeconfig = box.kubeconfig_for(f"system:serviceaccount:{NAMESPACE}:lossless-operator", inside=True)
     started: dict[str, Operator] = {}

@@ -27,7 +27,7 @@ from tests.installed import install
 from tests.localcluster.registries import made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def box(request: pytest.FixtureRequest) -> Iterator[Box]:
     """Two process nodes, and all that `manifests/install` brings but for the operator's own pods."""
     with Box(nodes=2, name=f"registries-{os.getpid()}", keep_logs=False) as box:
@@ -36,7 +36,7 @@ def box(request: pytest.FixtureRequest) -> Iterator[Box]:
         box.keep_logs = request.session.testsfailed > 0
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _operator(box: Box) -> Iterator[Operator]:
     kubeconfig = box.kubeconfig_for(f"system:serviceaccount:{NAMESPACE}:lossless-operator", inside=True)
     one = Operator(box, "one", kubeconfig)
@@ -53,25 +53,25 @@ def operator(box: Box, _operator: Operator) -> Operator:
     return _operator
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def etcd_registry(box: Box) -> Iterator[EtcdRegistry]:
     with made(lambda: etcd(box)) as server:
         yield EtcdRegistry(server)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def consul_registry(box: Box) -> Iterator[ConsulRegistry]:
     with made(lambda: Consul(box, NODES)) as consul:
         yield ConsulRegistry(consul)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def nacos_registry(box: Box) -> Iterator[NacosRegistry]:
     with made(lambda: nacos(box)) as server:
         yield NacosRegistry(server)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def eureka_registry(box: Box) -> Iterator[EurekaRegistry]:
     with made(lambda: eureka(box, cache_update_ms=1000)) as server:
         yield EurekaRegistry(server)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import pytest
 
@@ -22,64 +22,69 @@ SETTLE = "1s"
 """How long the consumers here lag behind their registry, and more: each is told at once."""
 
 
-class Registry:
+class Registry(Protocol):
     """One kind of registry in the box, as a test needs it."""
 
-    kind = ""
+    kind: str
 
     def flags(self, service: str) -> Sequence[str]:
         """With which the sample app registers as this service."""
-        raise NotImplementedError
+        ...
 
     def spec(self, service: str) -> Mapping[str, Any]:
         """The registry in a LosslessRollout."""
-        raise NotImplementedError
+        ...
 
     def consumer(self, service: str) -> Sequence[str]:
         """The command of a consumer."""
-        raise NotImplementedError
+        ...
 
     def away(self) -> None:
         """It answers nobody from now on."""
-        raise NotImplementedError
+        ...
 
     def back(self) -> None:
-        raise NotImplementedError
+        """It answers again, with nothing but what it has kept on its disk."""
+        ...
 
     def held(self, service: str) -> Mapping[str, str]:
         """Everything that it holds of this service: by address what is not as the app has registered it; empty where it
         all is."""
-        raise NotImplementedError
+        ...
 
 
-class EtcdRegistry(Registry):
+@dataclass(frozen=True)
+class OfOneServer:
+    """A registry that is a single process."""
+
+    server: Server
+
+    def away(self) -> None:
+        self.server.kill()
+
+    def back(self) -> None:
+        self.server.start()
+
+
+class EtcdRegistry(OfOneServer):
     """An etcd: keys under leases of 4 s, so that a pod that dies is gone soon."""
 
     kind = "etcd"
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
-
     def flags(self, service: str) -> Sequence[str]:
-        return (f"--service={service}", f"--register=etcd={self._server.url}?ttl=4")
+        return (f"--service={service}", f"--register=etcd={self.server.url}?ttl=4")
 
     def spec(self, service: str) -> Mapping[str, Any]:
-        etcd = {"endpoints": [self._server.url], "prefix": f"services/{service}/"}
+        etcd = {"endpoints": [self.server.url], "prefix": f"services/{service}/"}
         return {"name": "etcd", "settle": SETTLE, "etcd": etcd}
 
     def consumer(self, service: str) -> Sequence[str]:
-        return (sys.executable, "-m", "localcluster.consumers", "etcd", self._server.url, service)
-
-    def away(self) -> None:
-        self._server.kill()
-
-    def back(self) -> None:
-        self._server.start()
+        return (sys.executable, "-m", "localcluster.consumers", "etcd", self.server.url, service)
 
     def held(self, service: str) -> Mapping[str, str]:
         begin = f"services/{service}/".encode()
         asked = {"key": _b64(begin), "range_end": _b64(begin[:-1] + b"0")}
-        answer = self._server.ask("/v3/kv/range", "POST", json.dumps(asked).encode())
+        answer = self.server.ask("/v3/kv/range", "POST", json.dumps(asked).encode())
         assert answer is not None
         pairs = json.loads(answer).get("kvs") or []
         return {
@@ -88,30 +93,31 @@ class EtcdRegistry(Registry):
         }
 
 
-class ConsulRegistry(Registry):
+class ConsulRegistry(OfOneServer):
     """A Consul server and an agent for each node, with TTL checks."""
 
     kind = "consul"
 
     def __init__(self, consul: Consul) -> None:
-        self._consul = consul
+        super().__init__(consul.server)
+        self._agents = consul.agent
 
     def flags(self, service: str) -> Sequence[str]:
-        agents = [f"--register=consul={self._consul.agent(node).url}?ttl=6&node={node}" for node in NODES]
+        agents = [f"--register=consul={self._agents(node).url}?ttl=6&node={node}" for node in NODES]
         return (f"--service={service}", *agents)
 
     def spec(self, service: str) -> Mapping[str, Any]:
         return {
             "name": "consul",
             "settle": SETTLE,
-            "consul": {"server": self._consul.server.url, "service": service},
+            "consul": {"server": self.server.url, "service": service},
         }
 
     def consumer(self, service: str) -> Sequence[str]:
-        return (sys.executable, "-m", "localcluster.consumers", "consul", self._consul.server.url, service)
+        return (sys.executable, "-m", "localcluster.consumers", "consul", self.server.url, service)
 
     def held(self, service: str) -> Mapping[str, str]:
-        answer = self._consul.server.ask(f"/v1/health/service/{service}")
+        answer = self.server.ask(f"/v1/health/service/{service}")
         assert answer is not None
         return {
             f"{one['Service']['Address']}:{one['Service']['Port']}": ", ".join(
@@ -121,28 +127,25 @@ class ConsulRegistry(Registry):
         }
 
 
-class NacosRegistry(Registry):
+class NacosRegistry(OfOneServer):
     """rnacos, with a consumer that asks twice a second."""
 
     kind = "nacos"
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
-
     def flags(self, service: str) -> Sequence[str]:
         # rnacos takes a weight of exactly 1 for none at all (see its word of caution).
-        return (f"--service={service}", f"--register=nacos={self._server.url}?beat=2", "--register-weight=2")
+        return (f"--service={service}", f"--register=nacos={self.server.url}?beat=2", "--register-weight=2")
 
     def spec(self, service: str) -> Mapping[str, Any]:
-        nacos = {"servers": [f"{self._server.url}/nacos"], "service": service}
+        nacos = {"servers": [f"{self.server.url}/nacos"], "service": service}
         return {"name": "nacos", "settle": "2s", "nacos": nacos}
 
     def consumer(self, service: str) -> Sequence[str]:
-        argv = (sys.executable, "-m", "localcluster.consumers", "nacos-http", self._server.url, service)
+        argv = (sys.executable, "-m", "localcluster.consumers", "nacos-http", self.server.url, service)
         return (*argv, "--every=0.5")
 
     def held(self, service: str) -> Mapping[str, str]:
-        answer = self._server.ask(f"/nacos/v1/ns/instance/list?serviceName={service}")
+        answer = self.server.ask(f"/nacos/v1/ns/instance/list?serviceName={service}")
         assert answer is not None
         return {
             f"{one['ip']}:{one['port']}": ""
@@ -152,26 +155,23 @@ class NacosRegistry(Registry):
         }
 
 
-class EurekaRegistry(Registry):
+class EurekaRegistry(OfOneServer):
     """Spring Cloud's Eureka, with Netflix' client; caches and fetches of a second each instead of 30."""
 
     kind = "eureka"
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
-
     def flags(self, service: str) -> Sequence[str]:
-        return (f"--service={service}", f"--register=eureka={self._server.url}/eureka?heartbeat=2&lease=6")
+        return (f"--service={service}", f"--register=eureka={self.server.url}/eureka?heartbeat=2&lease=6")
 
     def spec(self, service: str) -> Mapping[str, Any]:
-        eureka = {"servers": [f"{self._server.url}/eureka"], "application": service}
+        eureka = {"servers": [f"{self.server.url}/eureka"], "application": service}
         return {"name": "eureka", "settle": "8s", "eureka": eureka}
 
     def consumer(self, service: str) -> Sequence[str]:
-        return java.eureka(service, [self._server.url], fetch_seconds=1)
+        return java.eureka(service, [self.server.url], fetch_seconds=1)
 
     def held(self, service: str) -> Mapping[str, str]:
-        answer = self._server.ask("/eureka/apps")
+        answer = self.server.ask("/eureka/apps")
         assert answer is not None
         found: dict[str, str] = {}
         for app in json.loads(answer)["applications"]["application"]:

@@ -16,13 +16,13 @@ from localcluster.servers.dubbo import INTERFACE, PORT, Provider
 from localcluster.servers.zookeeper import ZooKeeper
 from tests.e2e.operators import Operator
 from tests.e2e.workloads import Manifest
-from tests.e2e_registries.shops import Registry, Shop
+from tests.e2e_registries.shops import Shop
 from tests.localcluster.registries import made
 
 RULE = f"/dubbo/config/dubbo/{INTERFACE}::.configurators"
 
 
-class DubboRegistry(Registry):
+class DubboRegistry:
     """Interfaces and applications in ZooKeeper."""
 
     kind = "dubbo"
@@ -36,6 +36,15 @@ class DubboRegistry(Registry):
     def spec(self, service: str) -> Mapping[str, Any]:
         dubbo = {"zookeeper": [self.zookeeper.connect_string], "application": service}
         return {"name": "dubbo", "settle": "4s", "dubbo": dubbo}
+
+    def consumer(self, service: str) -> Sequence[str]:
+        raise NotImplementedError("its consumer makes its requests itself: see running_dubbo")
+
+    def away(self) -> None:
+        self.zookeeper.kill()
+
+    def back(self) -> None:
+        self.zookeeper.start()
 
     def held(self, service: str) -> Mapping[str, str]:
         found = self.zookeeper.children(f"/services/{service}")
@@ -104,5 +113,25 @@ def test_by_itself_a_release_loses_requests(dubbo: DubboShop) -> None:
 def test_a_release_loses_nothing_and_leaves_nothing_of_ours(dubbo: DubboShop, operator: Operator) -> None:
     app = dubbo.cared_for()
     outcome = released(app)
+    assert not outcome.lost, outcome.explain()
+    app.wait_until_nothing_is_left()
+
+
+def test_a_release_waits_for_a_zookeeper_that_is_away_for_20_s(dubbo: DubboShop, operator: Operator) -> None:
+    app = dubbo.cared_for()
+    zookeeper = app.registry.zookeeper
+    plan = DubboPlan(rate=30, registry=zookeeper.connect_string, group=app.namespace, path="/slow?s=1")
+    with running_dubbo(app.box, plan, namespace=app.namespace, reconciled=False) as run:
+        app.release("2")
+        app.box.wait_until(lambda: "Withdrawn" in app.stages().values(), 60, "a pod is withdrawn", every=0.02)
+        zookeeper.kill()
+        run.mark("away")
+        time.sleep(20)
+        assert not app.quiet(), "nobody can tell that the old pods are out, so they stay"
+        zookeeper.start()
+        run.mark("back")
+        app.wait_until_rolled_out()
+        time.sleep(2)
+        outcome = run.finish()
     assert not outcome.lost, outcome.explain()
     app.wait_until_nothing_is_left()

@@ -76,13 +76,6 @@ class Shop:
         )
         self.zookeeper.write(self.rule_node, text)
 
-    def route_away(self, *addresses: str, enabled: bool = True) -> None:
-        """A condition router for the providers' application."""
-        hosts = ",".join(address.partition(":")[0] for address in addresses)
-        rule = {"configVersion": "v3.0", "scope": "application", "key": self.group, "force": False, "runtime": True}
-        text = json.dumps({**rule, "enabled": enabled, "conditions": [f"=> host != {hosts}"]})
-        self.zookeeper.write(f"/dubbo/config/dubbo/{self.group}.condition-router", text)
-
     def until_asked(self, run: LoadRun, *pods: str) -> None:
         """Waits until the last answers came from these pods, and each gave some."""
 
@@ -96,10 +89,6 @@ class Shop:
 @pytest.fixture
 def shop(box: Box, kube_namespace: str, zookeeper: ZooKeeper) -> Shop:
     return Shop(box, kube_namespace, zookeeper)
-
-
-def weighted(address: str, weight: int) -> dict[str, Any]:
-    return {"providerAddresses": [address], "parameters": {"weight": str(weight)}}
 
 
 def disabled(address: str) -> dict[str, Any]:
@@ -186,32 +175,6 @@ def test_qos_on_the_pods_address_refuses_strangers_unless_they_are_let_in(shop: 
 
 
 @pytest.mark.parametrize("follows", ["interface", "application"])
-def test_a_router_takes_a_provider_out_lets_its_work_end_and_brings_it_back(shop: Shop, follows: Follows) -> None:
-    one, _ = shop.pods("one", "two")
-    plan = shop.plan(follows=follows, path="/slow?s=1")
-    with running_dubbo(shop.box, plan, namespace=shop.group) as run:
-        shop.until_asked(run, "one", "two")
-        for enabled, asked in ((True, ["two"]), (False, ["one", "two"])) * 2:
-            shop.route_away(one, enabled=enabled)
-            shop.until_asked(run, *asked)
-        outcome = run.finish()
-    assert not outcome.lost, outcome.explain()
-
-
-@pytest.mark.parametrize("follows", ["interface", "application"])
-def test_a_router_that_leaves_nobody_is_not_followed(shop: Shop, follows: Follows) -> None:
-    one, two = shop.pods("one", "two")
-    with running_dubbo(shop.box, shop.plan(follows=follows), namespace=shop.group) as run:
-        shop.until_asked(run, "one", "two")
-        shop.route_away(one)
-        shop.until_asked(run, "two")
-        shop.route_away(one, two)
-        shop.until_asked(run, "one", "two")
-        outcome = run.finish()
-    assert not outcome.lost, outcome.explain()
-
-
-@pytest.mark.parametrize("follows", ["interface", "application"])
 def test_a_rule_takes_a_provider_out_lets_its_work_end_and_brings_it_back(shop: Shop, follows: Follows) -> None:
     one, _ = shop.pods("one", "two")
     plan = shop.plan(follows=follows, path="/slow?s=1", **DUBBOS_OWN)
@@ -226,78 +189,6 @@ def test_a_rule_takes_a_provider_out_lets_its_work_end_and_brings_it_back(shop: 
     assert not outcome.lost, outcome.explain()
     assert outcome.reconciliation is not None
     assert not outcome.reconciliation.served_twice
-
-
-def test_a_rule_that_is_deleted_brings_nobody_back_at_application_level(shop: Shop) -> None:
-    """A fault of ServiceDiscoveryRegistryDirectory.toInvokers, Dubbo 3.3.6: a provider that is disabled stays in the
-    list as it was, destroyed; and is made anew only for parameters that differ from those that it had before."""
-    one, _ = shop.pods("one", "two")
-    with running_dubbo(shop.box, shop.plan(follows="application", **DUBBOS_OWN), namespace=shop.group) as run:
-        shop.until_asked(run, "one", "two")
-        shop.rule(disabled(one))
-        shop.until_asked(run, "two")
-        shop.zookeeper.delete(shop.rule_node)
-        deleted = run.mark("deleted")
-        shop.box.wait_until(lambda: run.so_far().window(deleted).sent > 5 * SETTLED, WITHIN, "some time went by")
-        assert {result.pod for result in run.so_far().window(deleted).answered} == {"two"}
-        shop.rule(enabled_again(one, 1))
-        shop.until_asked(run, "one", "two")
-        outcome = run.finish()
-    assert not outcome.lost, outcome.explain()
-
-
-@pytest.mark.parametrize("follows", ["interface", "application"])
-def test_a_rule_with_no_configs_undoes_nothing(shop: Shop, follows: Follows) -> None:
-    """Configurator.toConfigurators makes nothing of an empty list, and AbstractConfiguratorListener keeps the old."""
-    one, _ = shop.pods("one", "two")
-    with running_dubbo(shop.box, shop.plan(follows=follows, **DUBBOS_OWN), namespace=shop.group) as run:
-        shop.until_asked(run, "one", "two")
-        shop.rule(disabled(one))
-        shop.until_asked(run, "two")
-        shop.rule()
-        empty = run.mark("empty")
-        shop.box.wait_until(lambda: run.so_far().window(empty).sent > 5 * SETTLED, WITHIN, "some time went by")
-        assert {result.pod for result in run.so_far().window(empty).answered} == {"two"}
-        outcome = run.finish()
-    assert not outcome.lost, outcome.explain()
-
-
-@pytest.mark.parametrize("follows", ["interface", "application"])
-def test_only_a_consumer_that_goes_by_the_application_warms_a_provider_up(shop: Shop, follows: Follows) -> None:
-    """CacheableFailbackRegistry takes the timestamp out of the URLs that ZooKeeper has, Dubbo 3.3.6."""
-    shop.pods("old")
-    with running_dubbo(shop.box, shop.plan(follows=follows), namespace=shop.group) as run:
-        shop.until_asked(run, "old")
-        shop.pods("new", warmup=1_200_000)
-
-        def since() -> list[str | None]:
-            """Who answered, from the new one's first answer on."""
-            pods = [result.pod for result in run.so_far().answered]
-            return pods[pods.index("new") :] if "new" in pods else []
-
-        shop.box.wait_until(lambda: len(since()) >= 200, WITHIN, "the new one is asked")
-        of_new = since()[:200].count("new")
-        run.finish()
-    # Half of the requests, or a weight of 1 or 2 against 100.
-    assert (of_new > 60) if follows == "interface" else (of_new < 30)
-
-
-@pytest.mark.parametrize("follows", ["interface", "application"])
-def test_a_rule_shifts_the_shares_if_it_names_a_weight_for_all(shop: Shop, follows: Follows) -> None:
-    """Random looks at the first provider of its list to tell whether there are weights (RandomLoadBalance)."""
-    one, _ = shop.pods("one", "two")
-    with running_dubbo(shop.box, shop.plan(follows=follows, rate=60, **DUBBOS_OWN), namespace=shop.group) as run:
-        shop.until_asked(run, "one", "two")
-        shop.rule(weighted("0.0.0.0", 100), weighted(one, 11))
-
-        def of_the_last(count: int) -> int:
-            return sum(result.pod == "one" for result in run.so_far().answered[-count:])
-
-        # A tenth: 20 of 200. As it was, fewer than 50 come once in 10^12 times; as it is, more than 50 in 10^9.
-        shop.box.wait_until(lambda: of_the_last(200) < 50, WITHIN, "one has a tenth")
-        assert of_the_last(200) > 0
-        outcome = run.finish()
-    assert not outcome.lost, outcome.explain()
 
 
 def test_a_native_rollout_of_providers_loses_no_answer(shop: Shop) -> None:

@@ -28,6 +28,7 @@ get,list,patch httproutes.gateway.networking.k8s.io
 get,list,patch grpcroutes.gateway.networking.k8s.io
 get,list,patch virtualservices.networking.istio.io
 list destinationrules.networking.istio.io
+list ingresses.networking.k8s.io
 get,list,patch traefikservices.traefik.io
 create,patch,delete services
 create,patch,delete endpointslices.discovery.k8s.io
@@ -46,6 +47,7 @@ get,list,watch secrets
 get,list,watch,create,update,patch,delete configmaps
 get,list,watch,create,update,patch,delete limitranges
 get,list,watch namespaces
+get,watch,create,update,patch,delete ingresses.networking.k8s.io
 update services
 create pods/eviction
 delete,update nodes

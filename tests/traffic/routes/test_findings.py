@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
+from lossless.analysis.checks import MAX_TEXT
 from lossless.api.resource import Finding
-from lossless.api.routes import Ramp, RouteRef
+from lossless.api.routes import RouteRef
 from lossless.traffic.routes.edit import lay
-from lossless.traffic.routes.hazards import CHECKS, Named, RouteFacts, find
-from lossless.traffic.routes.kinds import KINDS
+from lossless.traffic.routes.findings import CHECKS, RouteFacts, find, not_split, refusals
+from lossless.traffic.routes.gateway_api import HTTP_ROUTE
+from lossless.traffic.routes.policies import obeys_destination_rules
 from tests.traffic.routes.given import (
     NAMESPACE,
     destination_rule,
@@ -25,15 +27,23 @@ from tests.traffic.routes.test_status import ACCEPTED, GATE, RESOLVED, condition
 HASHED = {"loadBalancer": {"consistentHash": {"useSourceIp": True}}}
 
 
-def named(document: dict[str, Any] | None, kind: str = "HTTPRoute") -> Named:
-    return Named(RouteRef.model_validate({"kind": document["kind"] if document else kind, "name": "front"}), document)
+def service(name: str = "web", **port: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": {"ports": [{"port": 80} | port]}}
 
 
-def found(*documents: dict[str, Any] | None, ramp: Ramp | None = Ramp(), **more: Any) -> list[Finding]:  # noqa: B008
-    return find(RouteFacts(NAMESPACE, split(), ramp, routes=tuple(named(one) for one in documents), **more))
+def facts(*documents: dict[str, Any], ramps: bool = True, **more: Any) -> RouteFacts:
+    routes = {
+        RouteRef.model_validate({"kind": one["kind"], "name": f"front-{at}"}): one for at, one in enumerate(documents)
+    }
+    return RouteFacts(NAMESPACE, "web", more.pop("services", [service()]), ramps, routes, **more)
 
 
-def reasons(*documents: dict[str, Any] | None, **more: Any) -> list[str]:
+def found(*documents: dict[str, Any], **more: Any) -> list[Finding]:
+    seen = facts(*documents, **more)
+    return [*not_split(refusals(seen)), *find(seen)]
+
+
+def reasons(*documents: dict[str, Any], **more: Any) -> list[str]:
     return [finding.reason for finding in found(*documents, **more)]
 
 
@@ -60,30 +70,53 @@ def test_a_sound_set_up_has_none() -> None:
     assert reasons(http_route([ref("web")]), virtual_service([to("web")]), traefik_service(ref("web"))) == []
 
 
-def test_nor_has_one_without_a_ramp() -> None:
-    assert reasons(ramp=None) == []
+def test_without_a_ramp_nothing_is_written_to_a_route_so_nothing_is_said_of_it() -> None:
+    documents = [http_route([ref("api")]), http_route([ref("web", 9), ref("api", 1)])]
+    assert reasons(*documents, ramps=False, ingresses=[ingress(**CANARY), ingress(**alb("web"))]) == []
+
+
+def test_connections_that_stay_with_a_pod_are_a_hazard_without_a_ramp_as_well() -> None:
+    assert reasons(ramps=False, ingresses=[ingress(**SERVICE_UPSTREAM)]) == ["IngressServiceUpstream"]
+
+
+REFUSED = {"status": {"parents": [{"parentRef": GATE, "conditions": [condition("Accepted", "False"), RESOLVED]}]}}
+
+
+@pytest.mark.parametrize(
+    ("document", "more", "why"),
+    [
+        (http_route([ref("api")]), {}, "names no Service of these pods"),
+        (http_route([ref("web", namespace="other")]), {}, "names no Service of these pods"),
+        (http_route([ref("web")]) | REFUSED, {}, "Accepted=False"),
+        (http_route([ref(f"web-{at}") for at in range(15)] + [ref("web")]), {}, "allows 16"),
+        (virtual_service([to("web")]), {"policies": [destination_rule(trafficPolicy=HASHED)]}, "consistentHash"),
+        (traefik_service(ref("web", sticky={"cookie": {}})), {}, "sticky"),
+        (
+            http_route([ref("web"), ref("admin")]),
+            {"services": [service(), service("admin", targetPort=9000)]},
+            "port 80 leads to 80 and to 9000",
+        ),
+    ],
+)
+def test_why_a_route_would_not_be_split_is_known_before_a_ramp(
+    document: dict[str, Any], more: dict[str, Any], why: str
+) -> None:
+    [finding] = not_split(refusals(facts(document, **more)))
+    assert finding.reason == "RouteNotSplit"
+    assert f"{document['kind']} front-0: " in finding.message
+    assert why in finding.message
+
+
+def test_destination_rules_are_obeyed_where_istio_serves_a_route() -> None:
+    said = {"status": {"parents": [{"parentRef": GATE, "controllerName": "istio.io/gateway-controller"}]}}
+    assert obeys_destination_rules(virtual_service([to("web")]))
+    assert obeys_destination_rules(http_route([ref("web")]) | said)
+    assert not obeys_destination_rules(http_route([ref("web")]))
 
 
 @pytest.mark.parametrize(
     ("reason", "documents", "more"),
     [
-        ("RouteMissing", [None], {}),
-        ("RouteNamesOtherServices", [http_route([ref("api")])], {}),
-        ("RouteNamesOtherServices", [http_route([ref("web", namespace="other")])], {}),
-        (
-            "RouteNotAccepted",
-            [
-                http_route([ref("web")])
-                | {
-                    "status": {
-                        "parents": [{"parentRef": GATE, "conditions": [condition("Accepted", "False"), RESOLVED]}]
-                    }
-                }
-            ],
-            {},
-        ),
-        ("RouteNotSplit", [virtual_service([to("web")])], {"policies": [destination_rule(trafficPolicy=HASHED)]}),
-        ("RampWithoutWeights", [], {}),
         ("RouteSplitByOwner", [http_route([ref("web", 9), ref("web-canary", 1)])], {}),
         ("IngressServiceUpstream", [http_route([ref("web")])], {"ingresses": [ingress(**SERVICE_UPSTREAM)]}),
         ("IngressCanary", [http_route([ref("web")])], {"ingresses": [ingress(**CANARY)]}),
@@ -123,13 +156,9 @@ def test_an_ingress_of_others_is_no_matter(annotations: dict[str, str]) -> None:
     assert reasons(http_route([ref("web")]), ingresses=[ingress("api", **annotations)]) == []
 
 
-def test_registries_with_weights_carry_a_ramp() -> None:
-    assert reasons(weighing_registries=True) == []
-
-
 def test_our_own_split_is_not_the_owners() -> None:
     document = http_route([ref("web")])
-    laid = lay(KINDS[named(document).ref.kind], document, split()).document
+    laid = lay(HTTP_ROUTE, document, split()).document
     assert reasons(dict(laid)) == []
 
 
@@ -139,9 +168,6 @@ def test_a_route_that_its_gateway_has_taken_is_sound() -> None:
 
 
 def test_text_fits_into_the_status() -> None:
-    many = [named(None) for _ in range(500)]
-    assert all(
-        len(one.message) <= 1024 and len(one.fix) <= 1024
-        for one in find(RouteFacts(NAMESPACE, split(), routes=tuple(many)))
-    )
+    [finding] = not_split({f"HTTPRoute {at}": "it is not there" for at in range(500)})
+    assert len(finding.message) == MAX_TEXT
     assert len({check.__name__ for check in CHECKS}) == len(CHECKS)
