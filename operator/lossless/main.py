@@ -33,6 +33,7 @@ from lossless.cluster.live import LiveReader
 from lossless.cluster.observed import SeenPod
 from lossless.cluster.outages import Outages
 from lossless.cluster.parameters import Parameters
+from lossless.cluster.preflight import Preflight
 from lossless.cluster.ramping import Ramping
 from lossless.cluster.reconcile import Reconciler
 from lossless.cluster.report import Reporter
@@ -198,6 +199,7 @@ class Operator:
                 warmups=warmups,
                 registries=registries,
                 ramping=Ramping(gateway, store, _now),
+                preflight=Preflight(gateway, store, _now),
                 ask_in_flight=ask,
                 events=Events(_event_poster(gateway), self._options.identity),
                 metrics=self._metrics,

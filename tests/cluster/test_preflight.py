@@ -1,4 +1,4 @@
-"""When routes and Ingresses are read for findings, what becomes of failures, and where it is said. The API is a fake."""
+"""When routes and Ingresses are read for findings, what becomes of failures, and where it is said. The API is fake."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ async def test_they_are_read_anew_for(what: str) -> None:
         changed["metadata"]["generation"] = 2
         made.has(ROLLOUTS, changed)
     elif what == "a release":
-        made.has(DEPLOYMENTS, objects.deployment("web", template={"metadata": {"labels": {"app": "web", "v": "2"}}}))
-        made.has(REPLICA_SETS, objects.replica_set("web-2", replicas=1))
+        made.has(DEPLOYMENTS, objects.deployment("web", revision=2))
+        made.has(REPLICA_SETS, objects.replica_set("web-2", revision=2))
     else:
         made.has(SERVICES, objects.service("other"))
     assert await reads(made) == ["list ingresses"]

@@ -1,19 +1,19 @@
-"""Hazards in a user's set-up: what was seen, what it can cost, and what to do about it.
+"""Hazards in the workload, its Services and its LosslessRollout: what was seen, what it can cost, and what to do.
 
-A finding never stops anything. Each check is a small pure function of the facts that says one thing or nothing.
+Those of routes are in `lossless.traffic.routes.findings`.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Final
 
+from lossless.analysis.checks import listed, run
 from lossless.analysis.facts import Facts
 from lossless.api import names
 from lossless.api.quantities import format_duration
 from lossless.api.resource import Finding
+from lossless.api.traffic import DubboVia
 
-MAX_FINDINGS: Final = 32
-MAX_TEXT: Final = 1024
 GRACE_LEFT: Final = 2
 """Seconds of the grace period that the preStop sleep leaves to the application (manifests: door-in)."""
 
@@ -21,9 +21,8 @@ Check = Callable[[Facts], Finding | None]
 
 
 def find(facts: Facts) -> list[Finding]:
-    """Every hazard that is seen, those that can lose requests first. Never more than the status may hold."""
-    found = (check(facts) for check in CHECKS)
-    return [_bounded(finding) for finding in found if finding is not None][:MAX_FINDINGS]
+    """Every hazard that is seen, those that can lose requests first."""
+    return run(CHECKS, facts)
 
 
 # -- pods that the doors can't keep -----------------------------------------------------------------------------------
@@ -60,16 +59,6 @@ def no_readiness_probe(facts: Facts) -> Finding | None:
         message="No container has a readiness or startup probe: a pod counts as ready as soon as its processes run, "
         "so requests can reach an application that does not listen yet",
         fix="Give the container that answers requests a readinessProbe",
-    )
-
-
-def not_split(routes: Mapping[str, str]) -> Finding:
-    """Routes that new pods can't ramp in, each with the reason."""
-    said = "; ".join(f"{route}: {why}" for route, why in sorted(routes.items()))
-    return Finding(
-        reason="RouteNotSplit",
-        message=f"New pods do not ramp in {said}"[:1024],
-        fix="Mend the route, or leave it out of spec.traffic.routes. At the end of their ramp pods are let in anyway",
     )
 
 
@@ -156,10 +145,10 @@ def pre_stop_short(facts: Facts) -> Finding | None:
     ]
     if not short:
         return None
-    listed = _listed(f"{container.name} ({container.pre_stop_sleep:g} s)" for container in short)
+    found = listed(f"{container.name} ({container.pre_stop_sleep:g} s)" for container in short)
     return Finding(
         reason="PreStopShort",
-        message=f"The preStop sleep of {listed} is shorter than drain.settle "
+        message=f"The preStop sleep of {found} is shorter than drain.settle "
         f"({format_duration(facts.spec.drain.settle)}): a pod that is deleted past the door (kubectl delete, "
         "preemption) stops while callers still send to it",
         fix=f"Let it sleep for {facts.pre_stop_needed} s or longer, or take the hook out: new pods are then given one",
@@ -207,12 +196,12 @@ def no_service(facts: Facts) -> Finding | None:
 
 
 def publishes_not_ready(facts: Facts) -> Finding | None:
-    listed = _listed(service.name for service in facts.services if service.publishes_not_ready)
-    if not listed:
+    found = listed(service.name for service in facts.services if service.publishes_not_ready)
+    if not found:
         return None
     return Finding(
         reason="PublishesNotReadyAddresses",
-        message=f"Service {listed} lists pods whether they are ready or not: neither door can keep its traffic from "
+        message=f"Service {found} lists pods whether they are ready or not: neither door can keep its traffic from "
         "pods that are cold or about to go",
         fix="Set publishNotReadyAddresses to false, or use that Service for peers to find each other and another one "
         "for requests",
@@ -220,24 +209,24 @@ def publishes_not_ready(facts: Facts) -> Finding | None:
 
 
 def external_traffic_local(facts: Facts) -> Finding | None:
-    listed = _listed(service.name for service in facts.services if service.external_local)
-    if not listed:
+    found = listed(service.name for service in facts.services if service.external_local)
+    if not found:
         return None
     return Finding(
         reason="ExternalTrafficPolicyLocal",
-        message=f"Service {listed} has externalTrafficPolicy Local: when the last pod of a node is withdrawn, the node "
+        message=f"Service {found} has externalTrafficPolicy Local: when the last pod of a node is withdrawn, the node "
         "drops requests until the load balancer's health check has noticed",
         fix="Set externalTrafficPolicy to Cluster, or keep two or more pods on each node that the load balancer uses",
     )
 
 
 def internal_traffic_local(facts: Facts) -> Finding | None:
-    listed = _listed(service.name for service in facts.services if service.internal_local)
-    if not listed:
+    found = listed(service.name for service in facts.services if service.internal_local)
+    if not found:
         return None
     return Finding(
         reason="InternalTrafficPolicyLocal",
-        message=f"Service {listed} has internalTrafficPolicy Local: callers on a node whose only pod is withdrawn have "
+        message=f"Service {found} has internalTrafficPolicy Local: callers on a node whose only pod is withdrawn have "
         "nobody to answer them",
         fix="Set internalTrafficPolicy to Cluster; trafficDistribution: PreferSameNode keeps to the node while it can",
     )
@@ -254,10 +243,10 @@ def unknown_port(facts: Facts) -> Finding | None:
     unknown = sorted({port for port in asked if isinstance(port, str) and port not in facts.port_names})
     if not unknown or not facts.containers:
         return None
-    known = _listed(sorted(facts.port_names)) or "none"
+    known = listed(sorted(facts.port_names)) or "none"
     return Finding(
         reason="UnknownPort",
-        message=f"No container port is named {_listed(unknown)} (named ports: {known}): requests to it can't be made",
+        message=f"No container port is named {listed(unknown)} (named ports: {known}): requests to it can't be made",
         fix="Use a name of the pod template's ports, or the port's number",
     )
 
@@ -270,9 +259,24 @@ def unknown_container(facts: Facts) -> Finding | None:
         return None
     return Finding(
         reason="UnknownContainer",
-        message=f"No container is named {_listed(unknown)} (containers: {_listed(sorted(known))}): warm-up commands "
+        message=f"No container is named {listed(unknown)} (containers: {listed(sorted(known))}): warm-up commands "
         "can't be run in it",
         fix="Name one of the pod template's containers, or none for the first one",
+    )
+
+
+def ramp_without_weights(facts: Facts) -> Finding | None:
+    """Which registries have weights: docs/ramp.md."""
+    traffic = facts.spec.traffic
+    weighs = any(one.nacos or (one.dubbo and one.dubbo.via is DubboVia.RULE) for one in traffic.registries)
+    if facts.spec.warmup.ramp is None or traffic.routes or weighs:
+        return None
+    return Finding(
+        reason="RampWithoutWeights",
+        message="A ramp is asked for, and nothing that carries weights is named: a Service has none, so a pod gets "
+        "either no traffic or a full share",
+        fix="Name the route in spec.traffic.routes, or a registry with weights; or take warmup.ramp out and rely on "
+        "warm-up requests and warmup.maxParallel",
     )
 
 
@@ -291,18 +295,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     pre_stop_short,
     external_traffic_local,
     internal_traffic_local,
+    ramp_without_weights,
     progress_deadline_short,
     min_ready_seconds,
 )
-
-
-def _listed(what: Iterable[str], most: int = 3) -> str:
-    """The first few of them, and how many more there are."""
-    every = list(what)
-    more = f" and {len(every) - most} more" if len(every) > most else ""
-    return ", ".join(every[:most]) + more
-
-
-def _bounded(finding: Finding) -> Finding:
-    cut = {"message": finding.message[:MAX_TEXT], "fix": finding.fix[:MAX_TEXT]}
-    return finding.model_copy(update=cut)

@@ -2,14 +2,12 @@
 
 import textwrap
 
-from lossless.analysis.facts import Facts
-from lossless.analysis.findings import find
 from lossless.api.resource import Finding
 from lossless.cli.errors import CliError
 from lossless.cli.look import Look
 from lossless.cluster.errors import ClusterError, NotFound
 from lossless.cluster.gateway import Gateway
-from lossless.cluster.observed import SeenRollout
+from lossless.cluster.preflight import Preflight
 
 DOOR_IN = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies/lossless-door-in"
 WIDTH = 100
@@ -21,29 +19,15 @@ async def check(gateway: Gateway, look: Look, name: str) -> tuple[str, bool]:
     Raises CliError when there is no such rollout, or its target can't be taken care of.
     """
     [rollout] = look.rollouts(name)
-    found = _findings(look, rollout, await _gate_injection(gateway))
+    gathered = look.gathered(rollout)
+    if gathered.world.problem:
+        raise CliError(f"{rollout.name}: {gathered.world.problem.message}")
+    preflight = Preflight(gateway, look.store, lambda: look.at)
+    await preflight.look(gathered)
+    found = preflight.findings(gathered, await _gate_injection(gateway))
     if not found:
         return f"{name}: no finding", True
     return f"{name}: {len(found)} findings\n\n" + "\n\n".join(_told(finding) for finding in found), False
-
-
-def _findings(look: Look, rollout: SeenRollout, injection: bool | None) -> list[Finding]:
-    world = look.gathered(rollout).world
-    if world.problem:
-        raise CliError(f"{rollout.name}: {world.problem.message}")
-    deployment = look.store.deployments.named(look.namespace, rollout.target.name)
-    if deployment is None or world.workload is None:
-        raise CliError(f"{rollout.name}: there is no {rollout.target.kind} {rollout.target.name}")
-    labels = ((deployment.spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
-    facts = Facts.of(
-        spec=world.spec,
-        deployment={"spec": deployment.spec},
-        services=[one.raw for one in look.store.services if one.selects(labels)],
-        pods=world.pods,
-        current_revision=world.workload.current_revision,
-        gate_injection_works=injection,
-    )
-    return find(facts)
 
 
 async def _gate_injection(gateway: Gateway) -> bool | None:

@@ -28,6 +28,7 @@ from lossless.cluster.store import Store
 from lossless.core.world import RampStep
 from lossless.traffic.routes import edit, status
 from lossless.traffic.routes.kinds import KINDS
+from lossless.traffic.routes.policies import obeys_destination_rules
 from lossless.traffic.routes.route import Route, Split, names_ours
 from lossless.traffic.routes.status import Answer
 from lossless.traffic.routes.warmup_service import MANAGER, PortsClash, service, warmup_name
@@ -41,6 +42,8 @@ LINGER: Final = timedelta(seconds=30)
 """For so long after a ramp the warm-up Service still leads to pods that serve: a gateway without CPU was seen to follow
 a change 4 s late."""
 STAND_INS: Final = 3
+NOT_THERE: Final = "it is not there"
+NOT_OURS: Final = "the operator may not read it (ClusterRole lossless-operator-routes)"
 ATTEMPTS: Final = 4
 
 
@@ -230,7 +233,7 @@ class Ramping:
         self, rollout: SeenRollout, known: _Known, ref: RouteRef, services: frozenset[str], share: float
     ) -> None:
         route = KINDS[ref.kind]
-        policies = await self._policies(ref.kind, rollout.namespace)
+        policies = await self._policies(known.documents[ref], rollout.namespace)
 
         def laid(document: Raw) -> edit.Change:
             said = status.taken(document)
@@ -256,7 +259,7 @@ class Ramping:
         Raises:
             Outdated: it was changed each time between our look and our write.
         """
-        resource = _resource(KINDS[ref.kind])
+        resource = resource_of(ref.kind)
         for _ in range(ATTEMPTS):
             try:
                 document = await self._gateway.get(resource, namespace, ref.name)
@@ -270,8 +273,8 @@ class Ramping:
                 continue
         raise Outdated(f"{ref} changes all the time")
 
-    async def _policies(self, kind: RouteKind, namespace: str) -> Sequence[Raw]:
-        if kind is not RouteKind.VIRTUAL_SERVICE:
+    async def _policies(self, document: Raw, namespace: str) -> Sequence[Raw]:
+        if not obeys_destination_rules(document):
             return ()
         try:
             return (await self._gateway.list(DESTINATION_RULES, namespace)).items
@@ -282,11 +285,11 @@ class Ramping:
         if ref in known.documents:
             return
         try:
-            known.documents[ref] = await self._gateway.get(_resource(KINDS[ref.kind]), rollout.namespace, ref.name)
+            known.documents[ref] = await self._gateway.get(resource_of(ref.kind), rollout.namespace, ref.name)
         except NotFound:
-            known.refusals[str(ref)] = "it is not there"
+            known.refusals[str(ref)] = NOT_THERE
         except Forbidden:
-            known.refusals[str(ref)] = "the operator may not read it (ClusterRole lossless-operator-routes)"
+            known.refusals[str(ref)] = NOT_OURS
 
     def _services(self, gathered: Gathered) -> frozenset[str]:
         """The Services that select the workload's pods."""
@@ -349,12 +352,14 @@ class Ramping:
     async def _list(self, route: Route, namespace: str | None) -> Sequence[Raw]:
         """None where the kind is not there, or not ours to read: then nothing of ours can be in it either."""
         try:
-            return (await self._gateway.list(_resource(route), namespace)).items
+            return (await self._gateway.list(resource_of(route.kind), namespace)).items
         except (NotFound, Forbidden):
             return ()
 
 
-def _resource(route: Route) -> Resource:
+def resource_of(kind: RouteKind) -> Resource:
+    """Where the API server has the routes of this kind."""
+    route = KINDS[kind]
     group, _, version = route.api_version.rpartition("/")
     return Resource(group, version, route.plural)
 

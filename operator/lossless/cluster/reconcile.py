@@ -11,8 +11,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Protocol
 
-from lossless.analysis.facts import Facts
-from lossless.analysis.findings import find, not_split
 from lossless.api import names
 from lossless.api.resource import InFlight, LosslessRolloutStatus, Mode
 from lossless.api.traffic import Registry
@@ -24,6 +22,7 @@ from lossless.cluster.interest import Key
 from lossless.cluster.live import LiveReader
 from lossless.cluster.observed import SeenPod, SeenRollout
 from lossless.cluster.parameters import Parameters
+from lossless.cluster.preflight import Preflight
 from lossless.cluster.ramping import Ramping
 from lossless.cluster.registered import instance_of
 from lossless.cluster.report import Reporter
@@ -110,6 +109,7 @@ class Reconciler:
     warmups: WarmupBook
     registries: RegistryBook
     ramping: Ramping
+    preflight: Preflight
     ask_in_flight: AskInFlight
     events: Publisher
     metrics: Observer
@@ -141,17 +141,17 @@ class Reconciler:
         self._keep_warmups(key, gathered.world)
         self._ramps[key] = decision.ramp
         self.metrics.observe_decision(key, decision, gathered.world, self.clock())
-        status = self._with_findings(gathered, decision.status, untold is None)
         try:
             await self._act(gathered, decision)
         except ClusterError:
             # What is waited for is true all the same, and now more than ever of interest.
-            await self.reporter.report(rollout, status)
+            await self.reporter.report(rollout, self._status(gathered, decision, untold is None))
             raise
         ramp_again = await self.ramping.ensure(gathered, decision.ramp)
-        put_off = await self.reporter.report(rollout, status)
+        read_again = await self.preflight.look(gathered)
+        put_off = await self.reporter.report(rollout, self._status(gathered, decision, untold is None))
         await self._publish(rollout, decision.events)
-        waits = [untold, ramp_again, look_again, put_off, self._until(decision.wake_at)]
+        waits = [untold, ramp_again, read_again, look_again, put_off, self._until(decision.wake_at)]
         return min((wait for wait in waits if wait is not None), default=None)
 
     async def _tell_policies(self, namespace: str) -> float | None:
@@ -249,6 +249,7 @@ class Reconciler:
         self.registries.forget(key)
         self._ramps.pop(key, None)
         self.adoption.forget(key)
+        self.preflight.forget(key)
         self.reporter.forget(key)
         self.metrics.forget(key)
         self._warming.pop(key, None)
@@ -263,31 +264,10 @@ class Reconciler:
             self._warming[key] = of_interest
             self.warmups.keep_only(frozenset().union(*self._warming.values()))
 
-    def _with_findings(
-        self, gathered: Gathered, status: LosslessRolloutStatus, policies_know: bool
-    ) -> LosslessRolloutStatus:
-        findings = find(facts) if (facts := self._facts(gathered, policies_know)) else []
-        refused = self.ramping.refusals(gathered.rollout.key)
-        if refused and gathered.world.spec.warmup.ramp:
-            findings = [*findings, not_split(refused)]
-        return status.model_copy(update={"findings": list(findings)})
-
-    def _facts(self, gathered: Gathered, policies_know: bool) -> Facts | None:
-        world, namespace = gathered.world, gathered.rollout.namespace
-        if world.workload is None:
-            return None
-        deployment = self.store.deployments.named(namespace, world.workload.name)
-        if deployment is None:
-            return None
-        labels = ((deployment.spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
-        return Facts.of(
-            spec=world.spec,
-            deployment={"spec": deployment.spec},
-            services=[one.raw for one in self.store.services.where("namespace", namespace) if one.selects(labels)],
-            pods=world.pods,
-            current_revision=world.workload.current_revision,
-            gate_injection_works=None if policies_know else False,
-        )
+    def _status(self, gathered: Gathered, decision: Decision, policies_know: bool) -> LosslessRolloutStatus:
+        refused = self.ramping.refusals(gathered.rollout.key) if decision.ramp else {}
+        found = self.preflight.findings(gathered, None if policies_know else False, refused)
+        return decision.status.model_copy(update={"findings": found})
 
     async def _publish(self, rollout: SeenRollout, events: Iterable[Event]) -> None:
         for event in events:

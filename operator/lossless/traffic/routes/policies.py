@@ -8,11 +8,20 @@ BackendLBPolicy: experimental) and BackendTrafficPolicy of Envoy Gateway (Consis
 from collections.abc import Sequence
 from typing import Final
 
+from lossless.api.routes import RouteKind
 from lossless.traffic.routes import destination_rule
 from lossless.traffic.routes.route import Raw, mapping, mappings, namespace_of
 
 _PERSISTENT: Final = frozenset({"XBackendTrafficPolicy", "BackendTrafficPolicy", "BackendLBPolicy"})
 _GATEWAY: Final = "Gateway"
+
+
+def obeys_destination_rules(document: Raw) -> bool:
+    """Istio serves this route, so DestinationRules say how its backends are balanced: a VirtualService, or a route of
+    the Gateway API that Istio's controllers (istio.io/gateway-controller, istio.io/mesh-controller) have answered."""
+    parents = mappings(mapping(document.get("status")).get("parents"))
+    answered = any(str(parent.get("controllerName", "")).startswith("istio.io/") for parent in parents)
+    return answered or document.get("kind") == RouteKind.VIRTUAL_SERVICE
 
 
 def keeps_sessions(policies: Sequence[Raw], document: Raw, services: frozenset[str]) -> str:

@@ -1,39 +1,26 @@
-"""Hazards of ramping in somebody's routes: what was seen, what it can cost, and what to do about it.
+"""Hazards in the routes and Ingresses that lead to a workload: what was seen, what it can cost, and what to do.
 
-As in `lossless.analysis.findings`, a finding never stops anything, and each check is a small pure function of the facts
-that says one thing or nothing. What must not be done at all is refused by the kinds themselves; here it is explained.
+Nobody watches these objects, so the facts are of the moment when they were read (`lossless.cluster.preflight`).
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from lossless.analysis.checks import MAX_TEXT, listed, run
 from lossless.api.resource import Finding
-from lossless.api.routes import Ramp, RouteRef
+from lossless.api.routes import RouteRef
 from lossless.traffic.routes import destination_rule
-from lossless.traffic.routes.edit import owners_text
+from lossless.traffic.routes.edit import lay, owners_text
 from lossless.traffic.routes.kinds import KINDS
 from lossless.traffic.routes.route import BackendList, Raw, Route, Split, mapping, mappings, names_ours
 from lossless.traffic.routes.status import Answer, taken
 from lossless.traffic.routes.virtual_service import PROTOCOLS
+from lossless.traffic.routes.warmup_service import PortsClash, ports, warmup_name
 
-MAX_TEXT: Final = 1024
 _NGINX: Final = "nginx.ingress.kubernetes.io/"
 _ALB: Final = "alb.ingress.kubernetes.io/"
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """A route that the LosslessRollout names."""
-
-    ref: RouteRef
-    document: Raw | None
-    """None: there is no such route."""
-
-    @property
-    def route(self) -> Route:
-        return KINDS[self.ref.kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,110 +28,63 @@ class RouteFacts:
     """Everything that a finding here may rest on."""
 
     namespace: str
-    split: Split
-    """What is, or would be, laid over the routes; its share does not matter."""
-    ramp: Ramp | None = None
-    """As it is asked for; None: it is not."""
-    weighing_registries: bool = False
-    """A registry that carries a weight for each instance is named."""
-    routes: tuple[Named, ...] = ()
+    rollout: str
+    services: Sequence[Raw]
+    """Those that select the workload's pods."""
+    ramps: bool
+    """A ramp is asked for. Without one nothing is written to routes."""
+    routes: Mapping[RouteRef, Raw] = field(default_factory=dict)
+    """Those that the LosslessRollout names, as far as they could be read."""
     policies: Sequence[Raw] = ()
     """As for `Route.refusal`."""
-    ingresses: Sequence[Raw] = field(default_factory=tuple)
-    """The Ingresses of the namespace."""
+    ingresses: Sequence[Raw] = ()
+    """Those of the namespace."""
 
     @property
-    def services(self) -> frozenset[str]:
-        return self.split.services
+    def names(self) -> frozenset[str]:
+        return frozenset(_name(one) for one in self.services)
 
-    def there(self) -> Iterator[tuple[Named, Raw]]:
-        """The routes that exist, as their owners wrote them."""
-        for named in self.routes:
-            if named.document is not None:
-                yield named, owners_text(named.route, named.document, self.split)
+    @property
+    def split(self) -> Split:
+        """What would be laid over the routes; how much goes there does not matter."""
+        return Split(self.rollout, self.names, warmup_name(self.rollout), 0.0)
+
+    def owned(self) -> Mapping[RouteRef, Raw]:
+        """The routes as their owners wrote them."""
+        return {ref: owners_text(KINDS[ref.kind], document, self.split) for ref, document in self.routes.items()}
 
 
 Check = Callable[[RouteFacts], Finding | None]
 
 
 def find(facts: RouteFacts) -> list[Finding]:
-    """Every hazard that is seen, those that can lose requests first."""
-    found = (check(facts) for check in CHECKS)
-    return [_bounded(finding) for finding in found if finding is not None]
+    """Every hazard that is seen, those that can lose requests first; what keeps a route from being split excepted."""
+    return run(CHECKS, facts)
 
 
 # -- routes that can't be ramped in -----------------------------------------------------------------------------------
 
 
-def route_missing(facts: RouteFacts) -> Finding | None:
-    missing = [str(named.ref) for named in facts.routes if named.document is None]
-    if not missing:
-        return None
-    return Finding(
-        reason="RouteMissing",
-        message=f"There is no {_listed(missing)} in namespace {facts.namespace}: new pods do not ramp there",
-        fix="Create it, or take it out of spec.traffic.routes; a route of another namespace can't be named",
-    )
+def refusals(facts: RouteFacts) -> dict[str, str]:
+    """By route: why new pods would not ramp in it, known before any of them tries to."""
+    if not facts.ramps:
+        return {}
+    said = ((ref, _refusal(facts, ref, document)) for ref, document in facts.routes.items())
+    return {str(ref): why for ref, why in said if why}
 
 
-def route_names_others(facts: RouteFacts) -> Finding | None:
-    others = [str(named.ref) for named, text in facts.there() if not names_ours(named.route, text, facts.services)]
-    if not others:
-        return None
-    return Finding(
-        reason="RouteNamesOtherServices",
-        message=f"{_listed(others)} sends nothing by weight to any Service of the workload "
-        f"({_listed(sorted(facts.services)) or 'it has none'}): new pods do not ramp there",
-        fix="Name a route whose backends are these Services, in their own namespace; a TraefikService needs a weighted "
-        "list, and a VirtualService the short or the full name of the Service",
-    )
-
-
-def route_not_accepted(facts: RouteFacts) -> Finding | None:
-    said = [
-        f"{named.ref}: {answer.evidence}"
-        for named in facts.routes
-        if named.document is not None and (answer := taken(named.document)).answer is Answer.REFUSED
-    ]
-    if not said:
-        return None
-    return Finding(
-        reason="RouteNotAccepted",
-        message=f"{_listed(said)}: it serves an older version of the route or none, so weights have no effect",
-        fix="See status.parents of the route. ResolvedRefs=False names a backend that is not there; Accepted=False, a "
-        "listener that does not allow the route",
-    )
-
-
-def affinity(facts: RouteFacts) -> Finding | None:
-    """Ramp and affinity can't both be had in one route."""
-    if facts.ramp is None:
-        return None
-    refused = [
-        f"{named.ref}: {why}"
-        for named, text in facts.there()
-        if (why := named.route.refusal(text, facts.split, facts.policies))
-    ]
+def not_split(refused: Mapping[str, str]) -> list[Finding]:
+    """What is said of routes that are not split, each with the reason. Nothing, if there are none."""
     if not refused:
-        return None
-    return Finding(
+        return []
+    said = "; ".join(f"{route}: {why}" for route, why in sorted(refused.items()))
+    finding = Finding(
         reason="RouteNotSplit",
-        message=f"{_listed(refused)}. New pods do not ramp there: they get a full share at once when they are let in",
-        fix="Leave it so, with warm-up requests and a small warmup.maxParallel; or take the affinity away, if the "
-        "application does not need it",
+        message=f"New pods do not ramp in {said}"[:MAX_TEXT],
+        fix="Mend the route, or leave it out of spec.traffic.routes and rely on warm-up requests and a small "
+        "warmup.maxParallel. At the end of their ramp pods are let in anyway",
     )
-
-
-def ramp_without_weights(facts: RouteFacts) -> Finding | None:
-    if facts.ramp is None or facts.routes or facts.weighing_registries:
-        return None
-    return Finding(
-        reason="RampWithoutWeights",
-        message="A ramp is asked for, and nothing that carries weights is named: a Service has none, so a pod gets "
-        "either no traffic or a full share",
-        fix="Name the route in spec.traffic.routes, or a registry with weights; or take warmup.ramp out and rely on "
-        "warm-up requests and warmup.maxParallel",
-    )
+    return [finding]
 
 
 # -- others who weigh -------------------------------------------------------------------------------------------------
@@ -153,15 +93,15 @@ def ramp_without_weights(facts: RouteFacts) -> Finding | None:
 def split_by_owner(facts: RouteFacts) -> Finding | None:
     """Kept in proportion; but who edits weights sees other numbers than their own."""
     split = [
-        str(named.ref)
-        for named, text in facts.there()
-        if any(_divided_by_owner(named.route, each, facts.services) for each in named.route.lists(text))
+        str(ref)
+        for ref, text in facts.owned().items()
+        if any(_divided_by_owner(KINDS[ref.kind], each, facts.names) for each in KINDS[ref.kind].lists(text))
     ]
-    if not split:
+    if not facts.ramps or not split:
         return None
     return Finding(
         reason="RouteSplitByOwner",
-        message=f"{_listed(split)} divides traffic by weights of its own. They are kept in proportion, but stand "
+        message=f"{listed(split)} divides traffic by weights of its own. They are kept in proportion, but stand "
         "scaled up in the route while pods ramp: a tool that writes weights (Argo Rollouts, Flagger) reads those",
         fix="Let one tool write the weights of a route: leave the route out of spec.traffic.routes while another does",
     )
@@ -173,32 +113,32 @@ def ingress_service_upstream(facts: RouteFacts) -> Finding | None:
         return None
     return Finding(
         reason="IngressServiceUpstream",
-        message=f"{_listed(found)} has {_NGINX}service-upstream: requests go to the Service's own address, kube-proxy "
+        message=f"{listed(found)} has {_NGINX}service-upstream: requests go to the Service's own address, kube-proxy "
         "chooses the pod by connection, and connections that are kept alive stay with a pod that is on its way out",
-        fix="Take the annotation out, so that nginx chooses pods by EndpointSlices; or let drain.settle be longer than "
-        "upstream-keepalive-timeout",
+        fix="Take the annotation out, so that nginx chooses pods by EndpointSlices; or let the application answer "
+        "Connection: close for a second after SIGTERM, and then close what is idle",
     )
 
 
 def ingress_canary(facts: RouteFacts) -> Finding | None:
     found = _annotated(facts, f"{_NGINX}canary", "true")
-    if not found:
+    if not facts.ramps or not found:
         return None
     return Finding(
         reason="IngressCanary",
-        message=f"{_listed(found)} is a canary Ingress. nginx allows one for each rule, so there is no room for a "
+        message=f"{listed(found)} is a canary Ingress. nginx allows one for each rule, so there is no room for a "
         "warm-up backend: new pods behind it get a full share at once",
         fix="Rely on warm-up requests and warmup.maxParallel there, or move the rule to an HTTPRoute",
     )
 
 
 def alb_actions(facts: RouteFacts) -> Finding | None:
-    found = [_name(one) for one in facts.ingresses if _forwarded_by_alb(one, facts.services)]
-    if not found:
+    found = _ingresses(one for one in facts.ingresses if _forwarded_by_alb(one, facts.names))
+    if not facts.ramps or not found:
         return None
     return Finding(
         reason="AlbWeights",
-        message=f"{_listed(found)} forwards by {_ALB}actions.*, whose weights are not written to: new pods behind it "
+        message=f"{listed(found)} forwards by {_ALB}actions.*, whose weights are not written to: new pods behind it "
         "do not ramp",
         fix=f"Let the load balancer ramp them: {_ALB}target-group-attributes: slow_start.duration_seconds=30, and keep "
         "its deregistration delay within drain.settle",
@@ -210,11 +150,11 @@ def alb_actions(facts: RouteFacts) -> Finding | None:
 
 def outlier_detection(facts: RouteFacts) -> Finding | None:
     found = _rules(facts, lambda policy: bool(policy.get("outlierDetection")))
-    if facts.ramp is None or not found:
+    if not facts.ramps or not found:
         return None
     return Finding(
         reason="OutlierDetection",
-        message=f"DestinationRule {_listed(found)} ejects pods that answer with errors. A pod that was just let in may "
+        message=f"DestinationRule {listed(found)} ejects pods that answer with errors. A pod that was just let in may "
         "be ejected for its first slow or failed answers, and its share then falls on the others",
         fix="Let warm-up requests run until the pod answers well (warmup.requests[].until), and set "
         "consecutive5xxErrors and interval to what a cold pod keeps to. The warm-up Service ejects nobody",
@@ -227,11 +167,11 @@ def ramped_twice(facts: RouteFacts) -> Finding | None:
         return bool(balanced.get("warmup") or balanced.get("warmupDurationSecs"))
 
     found = _rules(facts, warms)
-    if facts.ramp is None or not found:
+    if not facts.ramps or not found:
         return None
     return Finding(
         reason="RampedTwice",
-        message=f"DestinationRule {_listed(found)} ramps new pods as well (loadBalancer.warmup): a pod that has ramped "
+        message=f"DestinationRule {listed(found)} ramps new pods as well (loadBalancer.warmup): a pod that has ramped "
         "and is let in falls back to a small share and ramps again",
         fix="Take loadBalancer.warmup out of the DestinationRule, or warmup.ramp out of the LosslessRollout",
     )
@@ -239,12 +179,12 @@ def ramped_twice(facts: RouteFacts) -> Finding | None:
 
 def retries(facts: RouteFacts) -> Finding | None:
     """Istio's own default retries no answer that a pod has given."""
-    found = [str(named.ref) for named, text in facts.there() if _retries_answers(text, facts.services)]
-    if facts.ramp is None or not found:
+    found = [str(ref) for ref, text in facts.owned().items() if _retries_answers(text, facts.names)]
+    if not facts.ramps or not found:
         return None
     return Finding(
         reason="RetriesHideColdPods",
-        message=f"{_listed(found)} sends a request again when a pod has answered it with 5xx: the errors of a cold pod "
+        message=f"{listed(found)} sends a request again when a pod has answered it with 5xx: the errors of a cold pod "
         "become load on the others, and requests that are not idempotent are done twice",
         fix="Retry only what no pod has worked on (connect-failure,refused-stream,unavailable), or watch the pods' own "
         "error rates while they ramp",
@@ -252,11 +192,6 @@ def retries(facts: RouteFacts) -> Finding | None:
 
 
 CHECKS: Final[tuple[Check, ...]] = (
-    route_not_accepted,
-    route_missing,
-    route_names_others,
-    affinity,
-    ramp_without_weights,
     ingress_service_upstream,
     ingress_canary,
     alb_actions,
@@ -267,6 +202,19 @@ CHECKS: Final[tuple[Check, ...]] = (
 )
 
 
+def _refusal(facts: RouteFacts, ref: RouteRef, document: Raw) -> str:
+    route = KINDS[ref.kind]
+    if not names_ours(route, owners_text(route, document, facts.split), facts.names):
+        return "it names no Service of these pods"
+    if (said := taken(document)).answer is Answer.REFUSED:
+        return said.evidence
+    try:
+        ports([one for one in facts.services if names_ours(route, document, frozenset({_name(one)}))])
+    except PortsClash as error:
+        return str(error)
+    return lay(route, document, facts.split, facts.policies).refusal
+
+
 def _divided_by_owner(route: Route, each: BackendList, services: frozenset[str]) -> bool:
     counts = route.counts([backend.weight for backend in each.backends])
     getting = [backend for backend, count in zip(each.backends, counts, strict=True) if count]
@@ -274,12 +222,12 @@ def _divided_by_owner(route: Route, each: BackendList, services: frozenset[str])
 
 
 def _annotated(facts: RouteFacts, annotation: str, value: str) -> list[str]:
-    return [
-        _name(one)
+    return _ingresses(
+        one
         for one in facts.ingresses
         if mapping(mapping(one.get("metadata")).get("annotations")).get(annotation) == value
-        and facts.services & _ingress_backends(one)
-    ]
+        and facts.names & _ingress_backends(one)
+    )
 
 
 def _ingress_backends(ingress: Raw) -> set[str]:
@@ -308,7 +256,7 @@ def _rules(facts: RouteFacts, wanted: Callable[[Raw], bool]) -> list[str]:
     return sorted(
         {
             _name(rule)
-            for service in facts.services
+            for service in facts.names
             for rule in destination_rule.applying(facts.policies, service, facts.namespace)
             if any(wanted(policy) for policy in destination_rule.traffic_policies(rule))
         }
@@ -329,18 +277,9 @@ def _retries_answers(document: Raw, services: frozenset[str]) -> bool:
     return False
 
 
+def _ingresses(which: Iterable[Raw]) -> list[str]:
+    return [f"Ingress {_name(one)}" for one in which]
+
+
 def _name(one: Raw) -> str:
-    metadata = mapping(one.get("metadata"))
-    kind = f"{one['kind']} " if one.get("kind") == "Ingress" else ""
-    return f"{kind}{metadata.get('name', '')}"
-
-
-def _listed(what: Iterable[str], most: int = 3) -> str:
-    """The first few of them, and how many more there are."""
-    every = list(what)
-    more = f" and {len(every) - most} more" if len(every) > most else ""
-    return ", ".join(every[:most]) + more
-
-
-def _bounded(finding: Finding) -> Finding:
-    return finding.model_copy(update={"message": finding.message[:MAX_TEXT], "fix": finding.fix[:MAX_TEXT]})
+    return str(mapping(one.get("metadata")).get("name", ""))
