@@ -149,3 +149,14 @@ def test_a_note_is_never_too_long(text: str) -> None:
     short = shortened(text, 1024)
     assert len(short.encode()) <= 1024
     assert short == text or (short.endswith("…") and text.startswith(short[:-1]))
+
+
+@pytest.mark.parametrize(("why", "said"), [("is forbidden", True), ("because it is being terminated", False)])
+async def test_that_an_event_was_not_posted_is_logged_unless_its_namespace_goes(
+    caplog: pytest.LogCaptureFixture, why: str, said: bool
+) -> None:
+    async def refuse(namespace: str, body: dict[str, Any]) -> bool:
+        raise RuntimeError(f"unable to create new content in namespace shop {why}")
+
+    await Events(refuse).publish("shop", POD, COLD, NOW)
+    assert ("was not posted" in caplog.text) is said

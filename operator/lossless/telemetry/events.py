@@ -38,6 +38,9 @@ _NUMBER: Final = re.compile(r"\d+")
 
 _log = logging.getLogger(__name__)
 
+NAMESPACE_GOES: Final = "because it is being terminated"
+"""In the API server's refusal (plugin/pkg/admission/namespace/lifecycle)."""
+
 Create = Callable[[str, dict[str, Any]], Awaitable[bool]]
 """Posts a body to events.k8s.io/v1 in a namespace. False: an object of this name is already there (409)."""
 
@@ -72,7 +75,9 @@ class Events:
                 await self._create(namespace, self._body(namespace, name, regarding, event, now))
         except Exception as error:  # noqa: BLE001 - whatever it is, the reconcile goes on
             self._be_quiet(namespace, name, now + TRY_AGAIN_AFTER)
-            _log.warning("event %s of %s was not posted: %r", event.reason, regarding.get("name"), error)
+            # Where a whole namespace is being deleted nothing can be posted, and nobody is left to read it.
+            level = logging.DEBUG if NAMESPACE_GOES in str(error) else logging.WARNING
+            _log.log(level, "event %s of %s was not posted: %r", event.reason, regarding.get("name"), error)
 
     def _said(self, namespace: str, name: str, now: datetime) -> bool:
         until = self._quiet_until.get((namespace, name))
