@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +15,7 @@ import pytest
 
 from localcluster.consumers import java
 from localcluster.load import FollowedAddresses
+from localcluster.load.running import LoadRun
 from localcluster.servers.consul import Consul
 from localcluster.servers.server import Server
 from tests.e2e.workloads import Manifest, Web
@@ -267,6 +269,14 @@ class Shop(Web):
         """Nothing of ours is in the registry, nor on any pod about it."""
         self.wait_until_registered()
         self.box.wait_until(lambda: not any(self.marks().values()), 30, f"no marks are left: {self.marks()}")
+
+
+def wait_until_answered(run: LoadRun) -> None:
+    """Consumers find somebody to ask in their own time; what happens before that shows nothing."""
+    deadline = time.monotonic() + 60
+    while len(run.so_far().answered) < 50:
+        assert time.monotonic() < deadline, "nobody is asked"
+        time.sleep(0.1)
 
 
 PORT = 8080

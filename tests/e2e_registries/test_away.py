@@ -9,7 +9,7 @@ import pytest
 
 from localcluster.load import Plan, running
 from tests.e2e.operators import Operator, wait_for_leader
-from tests.e2e_registries.shops import Shop, only
+from tests.e2e_registries.shops import Shop, only, wait_until_answered
 
 RATE = 100
 
@@ -32,6 +32,7 @@ def test_a_release_waits_for_a_registry_that_is_away_for_20_s(shop: Callable[...
     consumers have nobody to call, whatever becomes of the release."""
     app = shop().cared_for()
     with running(app.box, Plan(rate=RATE, callers=app.followers()), namespace=app.namespace) as run:
+        wait_until_answered(run)
         app.release("2")
         wait_until_one_is("Withdrawn", app)
         app.registry.away()
@@ -53,6 +54,7 @@ def test_an_operator_that_is_killed_in_mid_release_goes_on_where_it_was(
 ) -> None:
     app = shop().cared_for()
     with running(app.box, Plan(rate=RATE, callers=app.followers()), namespace=app.namespace) as run:
+        wait_until_answered(run)
         app.release("2")
         for stage in ("Withdrawn", "Draining"):
             wait_until_one_is(stage, app)

@@ -16,7 +16,7 @@ from localcluster.servers.dubbo import INTERFACE, PORT, Provider
 from localcluster.servers.zookeeper import ZooKeeper
 from tests.e2e.operators import Operator
 from tests.e2e.workloads import Manifest
-from tests.e2e_registries.shops import Shop
+from tests.e2e_registries.shops import Shop, wait_until_answered
 from tests.localcluster.registries import made
 
 RULE = f"/dubbo/config/dubbo/{INTERFACE}::.configurators"
@@ -94,7 +94,7 @@ def released(shop: DubboShop, version: str = "2") -> Outcome:
     registry = shop.registry.zookeeper.connect_string
     plan = DubboPlan(rate=30, registry=registry, group=shop.namespace, path="/slow?s=2")
     with running_dubbo(shop.box, plan, namespace=shop.namespace, reconciled=False) as run:
-        time.sleep(1)
+        wait_until_answered(run)
         run.mark("release")
         shop.release(version)
         shop.wait_until_rolled_out()
@@ -122,6 +122,7 @@ def test_a_release_waits_for_a_zookeeper_that_is_away_for_20_s(dubbo: DubboShop,
     zookeeper = app.registry.zookeeper
     plan = DubboPlan(rate=30, registry=zookeeper.connect_string, group=app.namespace, path="/slow?s=1")
     with running_dubbo(app.box, plan, namespace=app.namespace, reconciled=False) as run:
+        wait_until_answered(run)
         app.release("2")
         app.box.wait_until(lambda: "Withdrawn" in app.stages().values(), 60, "a pod is withdrawn", every=0.02)
         zookeeper.kill()

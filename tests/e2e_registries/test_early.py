@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from localcluster.load import Outcome, Plan, running
 from tests.e2e.operators import Operator
-from tests.e2e_registries.shops import Shop, only
+from tests.e2e_registries.shops import Shop, only, wait_until_answered
 
 EARLY = ("--register-at", "start", "--start-delay", "3", "--deregister", "first", "--linger", "2")
 
@@ -17,7 +17,7 @@ LATE = ("--register-delay", "4", "--deregister", "first", "--linger", "2")
 
 def released(shop: Shop) -> Outcome:
     with running(shop.box, Plan(rate=100, callers=shop.followers()[:1]), namespace=shop.namespace) as run:
-        time.sleep(1)
+        wait_until_answered(run)
         shop.release("2")
         shop.wait_until_rolled_out()
         time.sleep(1)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from localcluster.load import Outcome, Plan, running
 from tests.e2e.operators import Operator, sleep_until
-from tests.e2e_registries.shops import Shop, only
+from tests.e2e_registries.shops import Shop, only, wait_until_answered
 
 RATE = 100
 
@@ -15,7 +15,7 @@ RATE = 100
 def released(shop: Shop) -> Outcome:
     """One release under load."""
     with running(shop.box, Plan(rate=RATE, callers=shop.followers()), namespace=shop.namespace) as run:
-        time.sleep(1)
+        wait_until_answered(run)
         run.mark("release")
         shop.release("2")
         shop.wait_until_rolled_out()
@@ -27,7 +27,8 @@ def released(shop: Shop) -> Outcome:
 def stormed(shop: Shop) -> Outcome:
     """Release, another on top after 4 s, undo 5 s later, scale 4→6→2."""
     with running(shop.box, Plan(rate=RATE, callers=shop.followers()), namespace=shop.namespace) as run:
-        start = time.time() + 1
+        wait_until_answered(run)
+        start = time.time()
         sleep_until(start)
         shop.release("2")
         sleep_until(start + 4)
