@@ -61,6 +61,39 @@ class TestTargets:
         release_under_load(app)
 
 
+def findings(app: Web) -> dict[str, str]:
+    """What the status says, by reason."""
+    return {one["reason"]: one["message"] for one in app.lossless().get("status", {}).get("findings", [])}
+
+
+class TestWhatNobodyWatches:
+    def test_ingresses_and_routes_are_findings_and_are_looked_at_again_at_a_release(
+        self, web: Callable[..., Web], operator: Operator, box: Box
+    ) -> None:
+        app = web(replicas=1).deploy()
+        upstream = {"nginx.ingress.kubernetes.io/service-upstream": "true"}
+        backend = {"service": {"name": "web", "port": {"number": 80}}}
+        box.apply(
+            {
+                "apiVersion": "networking.k8s.io/v1",
+                "kind": "Ingress",
+                "metadata": {"name": "shop", "namespace": app.namespace, "annotations": upstream},
+                "spec": {"defaultBackend": backend},
+            }
+        )
+        named = [{"kind": "HTTPRoute", "name": name} for name in ("web", "later")]
+        app.protect(warmup={"ramp": {"duration": "1s"}}, traffic={"routes": named}, drain=QUICK).wait_until_cared_for()
+        said = box.wait_until(lambda: findings(app), 20, "it has findings")
+        assert "Ingress shop" in said["IngressServiceUpstream"]
+        assert said["RouteNotSplit"] == "New pods do not ramp in HTTPRoute later: it is not there"
+        route = app.route()
+        route["metadata"]["name"] = "later"
+        box.apply(route)
+        app.release("2")
+        box.wait_until(lambda: "RouteNotSplit" not in findings(app), 40, "the route was looked at again")
+        app.wait_until_rolled_out()
+
+
 class TestLettingGo:
     def test_observe_touches_nothing_and_says_what_would_be_done(
         self, web: Callable[..., Web], operator: Operator
