@@ -46,6 +46,8 @@ COST_BEFORE: Final = f"{GROUP}/deletion-cost-before"
 
 ORIGINAL_WEIGHTS: Final = f"{GROUP}/original-weights"
 """On a route: its owner's weights, while ours stand in their place, and whose splits they are."""
+KEPT_UNTIL: Final = f"{GROUP}/kept-until"
+"""On the EndpointSlices of a warm-up Service: no ramp is under way, and then they are deleted."""
 
 ORIGINALS: Final = f"{GROUP}/registry-originals"
 """JSON: by registry, what it said of the pod before it was told anything: what to put back."""

@@ -8,14 +8,13 @@ What is done, and in which order, so that no gateway ever sends a request where 
 - coming out: the owner's text is back in the routes; for a while (`LINGER`) the slice has pods that serve in it, for
   gateways that are late; then it is deleted.
 
-Service and slices belong to the workload, and not to the LosslessRollout: the garbage collector would take them away
-with it while routes still name them.
+What a process has to know that is started in the middle of this is on the routes and the slices.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from lossless.api.routes import RouteKind, RouteRef
 from lossless.cluster.errors import Conflict, Forbidden, NotFound, Outdated
@@ -23,17 +22,16 @@ from lossless.cluster.gateway import Gateway, PatchType
 from lossless.cluster.gather import Gathered
 from lossless.cluster.interest import Key
 from lossless.cluster.observed import SeenPod, SeenRollout
-from lossless.cluster.resources import ENDPOINT_SLICES, SERVICES, Raw, Resource
+from lossless.cluster.resources import SERVICES, Raw, Resource
 from lossless.cluster.store import Store
+from lossless.cluster.warmup_backend import OURS, WarmupBackend, owner_of
 from lossless.core.world import RampStep
 from lossless.traffic.routes import edit, status
 from lossless.traffic.routes.kinds import KINDS
 from lossless.traffic.routes.policies import obeys_destination_rules
 from lossless.traffic.routes.route import Route, Split, names_ours
 from lossless.traffic.routes.status import Answer
-from lossless.traffic.routes.warmup_service import MANAGER, PortsClash, service, warmup_name
-from lossless.traffic.routes.warmup_slices import slices
-from lossless.traffic.services import SERVICE_NAME
+from lossless.traffic.routes.warmup_service import PortsClash, warmup_name
 
 LAG: Final = timedelta(seconds=3)
 """What gateways take to know of a change at the most: Traefik gathers changes for 2 s (providersThrottleDuration)."""
@@ -51,24 +49,13 @@ ATTEMPTS: Final = 4
 class _Known:
     """What this process knows of one LosslessRollout's routes. All of it can be found out again."""
 
+    backend: WarmupBackend
     documents: dict[RouteRef, Raw] = field(default_factory=dict)
     since: datetime | None = None
     """When the split was first laid: gateways know of it by `LAG` later."""
-    out_since: datetime | None = None
-    """When it was last taken out."""
-    wanted: Raw | None = None
-    """The warm-up Service, as it was last asked for."""
-    made: Raw = field(default_factory=dict)
-    """What the API server made of that."""
-    present: tuple[Raw, ...] = ()
-    """The slices, as they were applied."""
     refusals: dict[str, str] = field(default_factory=dict)
     looked: bool = False
-
-    @property
-    def there(self) -> frozenset[str]:
-        """The uids of the pods in the slices."""
-        return frozenset(end["targetRef"]["uid"] for one in self.present for end in one.get("endpoints") or ())
+    """Whether the routes were looked at for what a process before this one has left there."""
 
 
 class Ramping:
@@ -92,7 +79,8 @@ class Ramping:
         known = self._known.get(rollout.key)
         if not routes and known is None:
             return None
-        known = self._known.setdefault(rollout.key, _Known())
+        known = known or self._know(rollout.key)
+        await known.backend.look()
         pods = [gathered.pods[uid] for uid, _ in step.fractions if uid in gathered.pods] if step else []
         if step is None or not pods:
             return await self._out(gathered, known, routes)
@@ -115,46 +103,48 @@ class Ramping:
 
         Raises as `ensure`.
         """
-        known = self._known.get((namespace, name))
-        if known is None:
+        if self._known.pop((namespace, name), None) is None:
             return None
+        known = self._know((namespace, name))  # Looked at anew: who takes the workload away takes the Service with it.
+        await known.backend.look()
+        taken_out = False
         for kind, route in KINDS.items():
             for document in await self._list(route, namespace):
                 if name in edit.rollouts_on(document):
+                    taken_out = True
                     ref = RouteRef(kind=kind, name=document["metadata"]["name"])
                     await self._edit(ref, namespace, lambda now: edit.take_out(route, now, name))  # noqa: B023
-                    known.out_since = self._clock()
-        known.out_since = known.out_since or self._clock()
-        left = (known.out_since + LINGER - self._clock()).total_seconds()
-        if left > 0:
-            return left
-        for one in await self._slices_of(namespace, name):
-            await self._delete(ENDPOINT_SLICES, namespace, one["metadata"]["name"])
-        await self._delete(SERVICES, namespace, warmup_name(name))
+        until = self._kept_until(known, taken_out)
+        if until is not None:
+            await known.backend.keep(until)
+            return self._seconds_to(until)
+        await known.backend.delete()
         del self._known[namespace, name]
         return None
 
     async def left_over(self, namespaces: Iterable[str | None]) -> set[Key]:
-        """LosslessRollouts that are no more and still have a split somewhere: found once, at the start."""
-        found = set()
+        """LosslessRollouts of which a process before this one has left something: in a route, named by it or not any
+        more, or behind one. They may be no more themselves. Found once, at the start.
+        """
         for namespace in namespaces:
-            for route in KINDS.values():
+            for kind, route in KINDS.items():
                 for document in await self._list(route, namespace):
-                    where = document["metadata"]["namespace"]
-                    found |= {
-                        (where, name)
-                        for name in edit.rollouts_on(document)
-                        if self._store.rollouts.named(where, name) is None
-                    }
-        for key in found:
-            self._known.setdefault(key, _Known())
-        return found
+                    said = {"apiVersion": route.api_version, "kind": str(kind), **document}  # A LIST leaves them out.
+                    for name in edit.rollouts_on(document):
+                        known = self._know((document["metadata"]["namespace"], name))
+                        known.documents[RouteRef(kind=kind, name=document["metadata"]["name"])] = said
+            for made in (await self._gateway.list(SERVICES, namespace, OURS)).items:
+                if name := owner_of(made):
+                    self._know((made["metadata"]["namespace"], name))
+        return set(self._known)
+
+    def _know(self, key: Key) -> _Known:
+        return self._known.setdefault(key, _Known(WarmupBackend(self._gateway, key)))
 
     async def _in(
         self, gathered: Gathered, known: _Known, routes: Sequence[RouteRef], step: RampStep, pods: Sequence[SeenPod]
     ) -> float | None:
-        rollout, now = gathered.rollout, self._clock()
-        known.out_since = None
+        rollout, now, backend = gathered.rollout, self._clock(), known.backend
         await self._leave(rollout, known, [ref for ref in known.documents if ref not in routes])
         services = self._services(gathered)
         known.refusals = {}
@@ -172,19 +162,25 @@ class Ramping:
         if not stables:
             known.refusals |= {str(ref): "it names no Service of these pods" for ref in routes}
             return None
+        if backend.is_anothers:
+            known.refusals |= {str(ref): f"there is another Service {warmup_name(rollout.name)}" for ref in routes}
+            return None
         try:
-            wanted = service(_raw(rollout), stables)
+            await backend.speak_as(stables, gathered)
         except PortsClash as error:
             known.refusals |= {str(ref): str(error) for ref in routes}
             return None
-        await self._apply_service(gathered, known, wanted)
-        await self._apply_slices(gathered, known, pods, but_keep=True)
-        known.since = known.since or now
+        ramp = {pod.uid for pod in pods}
+        leave = [pod for uid, pod in gathered.pods.items() if uid in backend.pods - ramp and pod.core.live]
+        await backend.lead_to([*pods, *leave], gathered)
+        if known.since is None:
+            is_split = any(rollout.name in edit.rollouts_on(document) for document in known.documents.values())
+            known.since = (backend.since if is_split else None) or now
         ready = now >= known.since + LAG
         share = step.share if ready else 0.0
         for ref in list(known.documents):
             await self._lay(rollout, known, ref, services, share)
-        await self._apply_slices(gathered, known, pods, but_keep=False)
+        await backend.lead_to(pods, gathered)
         return None if ready else (known.since + LAG - now).total_seconds()
 
     async def _out(self, gathered: Gathered, known: _Known, routes: Sequence[RouteRef]) -> float | None:
@@ -196,26 +192,34 @@ class Ramping:
         if not known.looked:
             for ref in routes:  # A process before this one may have left something there.
                 await self._read(rollout, known, ref)
-        await self._look(rollout, known)
+            known.looked = True
         taken_out = await self._leave(rollout, known, list(known.documents))
         known.since = None
-        if not known.present:
+        until = self._kept_until(known, taken_out)
+        if until is None:
+            await known.backend.lead_nowhere()
             return None
-        if known.out_since is None or taken_out:
-            known.out_since = self._clock()
-        left = (known.out_since + LINGER - self._clock()).total_seconds()
-        if left > 0:
-            await self._apply_slices(gathered, known, self._stand_ins(gathered, known), but_keep=False)
-            return left
-        for one in known.present:
-            await self._delete(ENDPOINT_SLICES, rollout.namespace, one["metadata"]["name"])
-        known.present = ()
-        return None
+        await known.backend.lead_to(self._stand_ins(gathered, known), gathered, until)
+        return self._seconds_to(until)
+
+    def _kept_until(self, known: _Known, taken_out: bool) -> datetime | None:
+        """When gateways will have had more than enough time to know that the split is out; None: they have had it.
+
+        `taken_out`: it went this moment.
+        """
+        if known.backend.leads_nowhere:
+            return None
+        begun = None if taken_out else known.backend.kept_until
+        until = begun or self._clock() + LINGER
+        return until if self._clock() < until else None
+
+    def _seconds_to(self, at: datetime) -> float:
+        return (at - self._clock()).total_seconds()
 
     def _stand_ins(self, gathered: Gathered, known: _Known) -> Sequence[SeenPod]:
         """Pods that serve: those that are in the slices already, or else a few others."""
         serving = [gathered.pods[pod.uid] for pod in gathered.world.pods if pod.serving]
-        return [pod for pod in serving if pod.uid in known.there] or serving[:STAND_INS]
+        return [pod for pod in serving if pod.uid in known.backend.pods] or serving[:STAND_INS]
 
     async def _leave(self, rollout: SeenRollout, known: _Known, refs: Sequence[RouteRef]) -> bool:
         """The owner's text is back in these routes. Whether anything of ours was in one."""
@@ -300,55 +304,6 @@ class Ramping:
             if any(one.selects(each) for each in labels)
         )
 
-    async def _apply_service(self, gathered: Gathered, known: _Known, wanted: Raw) -> None:
-        wanted["metadata"]["ownerReferences"] = _owner(gathered)
-        if known.wanted != wanted:
-            name = wanted["metadata"]["name"]
-            known.made = await self._gateway.apply(SERVICES, gathered.rollout.namespace, name, wanted, MANAGER)
-            known.wanted = wanted
-
-    async def _apply_slices(
-        self, gathered: Gathered, known: _Known, pods: Sequence[SeenPod], *, but_keep: bool
-    ) -> None:
-        """The slices with these pods. `but_keep`: and with whoever is in one already."""
-        await self._look(gathered.rollout, known)
-        raws = [_raw_pod(pod) for pod in pods]
-        if but_keep:
-            raws += [
-                _raw_pod(pod)
-                for uid, pod in gathered.pods.items()
-                if uid in known.there and uid not in {one.uid for one in pods} and pod.core.live
-            ]
-        wanted = slices(_raw(gathered.rollout), known.made, raws, present=known.present)
-        before = {one["metadata"]["name"]: one for one in known.present}
-        after = []
-        for one in wanted:
-            one["metadata"]["ownerReferences"] = _owner(gathered)
-            name = one["metadata"]["name"]
-            if name in before and before[name].get("endpoints") == one["endpoints"]:
-                after.append(before[name])
-                continue
-            applied = await self._gateway.apply(ENDPOINT_SLICES, gathered.rollout.namespace, name, one, MANAGER)
-            after.append({**applied, "endpoints": one["endpoints"]})
-        for name in before.keys() - {one["metadata"]["name"] for one in wanted}:
-            await self._delete(ENDPOINT_SLICES, gathered.rollout.namespace, name)
-        known.present = tuple(after)
-
-    async def _look(self, rollout: SeenRollout, known: _Known) -> None:
-        """Once: the slices that a process before this one has left."""
-        if not known.looked:
-            known.present = await self._slices_of(rollout.namespace, rollout.name)
-            known.looked = True
-
-    async def _slices_of(self, namespace: str, name: str) -> tuple[Raw, ...]:
-        return (await self._gateway.list(ENDPOINT_SLICES, namespace, f"{SERVICE_NAME}={warmup_name(name)}")).items
-
-    async def _delete(self, resource: Resource, namespace: str, name: str) -> None:
-        try:
-            await self._gateway.delete(resource, namespace, name)
-        except NotFound:
-            return
-
     async def _list(self, route: Route, namespace: str | None) -> Sequence[Raw]:
         """None where the kind is not there, or not ours to read: then nothing of ours can be in it either."""
         try:
@@ -362,25 +317,3 @@ def resource_of(kind: RouteKind) -> Resource:
     route = KINDS[kind]
     group, _, version = route.api_version.rpartition("/")
     return Resource(group, version, route.plural)
-
-
-def _raw(rollout: SeenRollout) -> Raw:
-    return {"metadata": {"name": rollout.name, "namespace": rollout.namespace, "uid": rollout.uid}}
-
-
-def _raw_pod(pod: SeenPod) -> Raw:
-    """As much of a pod as its endpoint needs."""
-    ports = [{"name": name, "containerPort": number} for name, number in pod.ports.items()]
-    return {
-        "metadata": {"namespace": pod.namespace, "name": pod.name, "uid": pod.uid},
-        "spec": {"nodeName": pod.core.node, "containers": [{"ports": ports}]},
-        "status": {"podIPs": [{"ip": address} for address in pod.addresses]},
-    }
-
-
-def _owner(gathered: Gathered) -> list[dict[str, Any]]:
-    """The workload: what is made for it goes with it at the latest."""
-    target, workload = gathered.rollout.target, gathered.world.workload
-    if workload is None:
-        return []
-    return [{"apiVersion": target.api_version, "kind": target.kind, "name": target.name, "uid": workload.uid}]
