@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from lossless.api import names
+from lossless.cluster.resources import PODS, ROLLOUTS
 from lossless.core.passage import format_time
 from lossless.core.world import Presence, Registered, Sighting
 from lossless.traffic.registries.book import View
@@ -23,6 +26,7 @@ class FakeBook(Quiet):
     def __init__(self, presence: Presence | None = None) -> None:
         super().__init__()
         self.followed: Mapping[str, Sequence[str]] = {}
+        self.told: list[tuple[str, float]] = []
         self._presence = presence
 
     def follow(self, key: Any, namespace: str, specs: Any, instances: Any) -> None:
@@ -31,10 +35,12 @@ class FakeBook(Quiet):
     def views(self, key: Any, uid: str) -> tuple[Any, ...]:
         if self._presence is None:
             return ()
-        return (View(Sighting("keys", self._presence), Registered("keys", blind=True)),)
+        fraction = 1.0 if self._presence is Presence.PRESENT else None
+        registered = Registered("keys", fraction, blind=True, present=fraction == 1)
+        return (View(Sighting("keys", self._presence), registered),)
 
     def tell(self, key: Any, source: str, uid: str, fraction: float) -> None:
-        pass
+        self.told.append((source, fraction))
 
 
 def admitted(**annotations: str) -> objects.Raw:
@@ -67,6 +73,37 @@ async def test_one_that_is_let_in_is_looked_for_until_it_has_registered_itself(p
 )
 async def test_one_that_is_under_way_or_not_back_yet_is_looked_for(annotations: dict[str, str]) -> None:
     assert await followed(admitted(**annotations)) == {"keys": ["uid-web-1-a"]}
+
+
+@pytest.mark.parametrize(("stage", "pods"), [("Admitted", {"old": ["uid-web-1-a"]}), ("Draining", {}), ("Warming", {})])
+async def test_a_registry_that_is_named_no_more_is_followed_until_it_has_back_what_it_had_of_a_pod_that_is_let_in(
+    stage: str, pods: Mapping[str, Sequence[str]]
+) -> None:
+    kept = {names.ORIGINALS: '{"old": "k=v"}', names.REGISTRIES: json.dumps([{**ETCD, "name": "old"}])}
+    pod = admitted(**{names.STAGE: stage}, **kept)
+    assert await followed(pod, traffic={}) == pods
+
+
+async def test_what_it_had_is_read_from_the_pod_and_forgotten_when_it_is_back() -> None:
+    kept = {names.ORIGINALS: '{"keys": "k=v"}', names.REGISTRIES: json.dumps([ETCD])}
+    made = shop(admitted(**kept))
+    book = FakeBook(Presence.ABSENT)
+    made.reconciler.registries = book
+    made.reconciler.actor = replace(made.reconciler.actor, registries=book)
+    await made.turn()
+    assert book.told == [("keys", 1.0)]
+    annotations = made.api.objects[PODS, "web-1-a"]["metadata"]["annotations"]
+    assert annotations[names.ORIGINALS] == kept[names.ORIGINALS]
+    made.reconciler.registries = FakeBook(Presence.PRESENT)
+    await made.turn()
+    assert not {names.ORIGINALS, names.REGISTRIES, names.TOLD} & annotations.keys()
+
+
+async def test_nobody_waits_for_the_word_of_a_registry_that_is_named_no_more() -> None:
+    made = shop(admitted())
+    made.reconciler.registries = FakeBook(Presence.ABSENT)
+    await made.turn()
+    assert made.api.objects[ROLLOUTS, "web"]["status"]["pods"]["serving"] == 1
 
 
 async def test_who_only_observes_asks_no_registry() -> None:

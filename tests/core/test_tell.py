@@ -50,6 +50,12 @@ def at(one: Registered, *modifiers: PodModifier, kept: str | None = None, out: b
     return replace(pod, passage=passage, registrations=(one,))
 
 
+def unnamed(one: Registered, *modifiers: PodModifier) -> Pod:
+    """A pod of which something is kept for a registry that was named once."""
+    pod = at(one, *modifiers, kept=ORIGINAL, out=one.blind)
+    return replace(pod, registrations=(), unnamed=pod.registrations)
+
+
 class TestWhatItShouldGet:
     @pytest.mark.parametrize(
         ("stage", "fraction"),
@@ -161,6 +167,27 @@ class TestOneThatTellsNothingAfterwards:
 
     def test_of_one_without_a_key_nothing_is_kept_once_it_was_put_back(self) -> None:
         assert told(at(NO_KEY, serving(), kept="", out=True))[0] == new("a", serving()).passage
+
+
+class TestOneThatIsNamedNoMore:
+    @pytest.mark.parametrize("one", [OUT, replace(NO_KEY, told_out=True)], ids=["seen", "blind"])
+    def test_a_pod_that_is_let_in_is_put_back_there(self, one: Registered) -> None:
+        passage, said = told(unnamed(one, serving()))
+        assert (passage.original(one.source), said) == (ORIGINAL, [(one.source, 1.0)])
+
+    @pytest.mark.parametrize("one", [SEEN, KEY], ids=["seen", "blind"])
+    def test_what_was_kept_is_forgotten_once_that_is_seen(self, one: Registered) -> None:
+        assert told(unnamed(one, serving())) == (new("a", serving()).passage, [])
+
+    @pytest.mark.parametrize("way", [running(), withdrawn_pod()], ids=["in", "out"])
+    def test_one_that_is_not_in_stays_out_of_it(self, way: PodModifier) -> None:
+        """Its callers would get a pod that is cold, or about to go."""
+        pod = unnamed(OUT, way)
+        assert told(pod) == (pod.passage, [])
+
+    def test_one_that_has_come_back_by_itself_is_not_taken_out_again(self) -> None:
+        pod = unnamed(SEEN, withdrawn_pod())
+        assert told(pod) == (pod.passage, [])
 
 
 class TestADecision:

@@ -61,7 +61,7 @@ def gather(store: Store, rollout: SeenRollout, status: LosslessRolloutStatus, as
 
     `status` is what was said of it last, which may not have been written yet.
     """
-    workload, problem = _target(store, rollout)
+    workload, problem = target_of(store, rollout)
     seen = pods_of(store, rollout, workload) if workload else ()
     sightings = sightings_of(store, rollout.namespace, seen)
     pods = tuple(_pod(store, rollout, pod, sightings.get(pod.uid, ()), asked) for pod in seen)
@@ -142,7 +142,7 @@ def subject_of(pod: SeenPod) -> Subject:
     return Subject(pod.uid, pod.name, pod.addresses, pod.labels)
 
 
-def _target(store: Store, rollout: SeenRollout) -> tuple[Workload | None, Problem | None]:
+def target_of(store: Store, rollout: SeenRollout) -> tuple[Workload | None, Problem | None]:
     """The workload, or why it can't be taken care of."""
     target = rollout.target
     if rollout.spec is None:
@@ -165,12 +165,15 @@ def _target(store: Store, rollout: SeenRollout) -> tuple[Workload | None, Proble
 def _pod(store: Store, rollout: SeenRollout, pod: SeenPod, sightings: tuple[Sighting, ...], asked: Asked) -> Pod:
     node = store.nodes.named("", pod.core.node)
     views = asked.views(pod.uid)
+    named = {one.name for one in rollout.spec.traffic.registries} if rollout.spec and views else set()
+    heard = [view for view in views if view.registered.source in named]
     return replace(
         pod.core,
         managed=pod.rollout == rollout.name,
         cordoned=node.cordoned if node else False,
-        sightings=(*sightings, *(view.sighting for view in views)),
-        registrations=tuple(view.registered for view in views),
+        sightings=(*sightings, *(view.sighting for view in heard)),
+        registrations=tuple(view.registered for view in heard),
+        unnamed=tuple(view.registered for view in views if view.registered.source not in named),
         warmup=asked.warmups(pod.uid),
         in_flight=(asked.in_flight or {}).get(pod.uid),
         resource_version=store.pods.version(pod.uid),

@@ -17,14 +17,14 @@ from lossless.api.traffic import Registry
 from lossless.cluster.act import Actor, StartsWarmups
 from lossless.cluster.adoption import Adoption
 from lossless.cluster.errors import ClusterError, NotLeading
-from lossless.cluster.gather import UNREADABLE, Asked, Gathered, gather, left_behind
+from lossless.cluster.gather import UNREADABLE, Asked, Gathered, gather, left_behind, pods_of, target_of
 from lossless.cluster.interest import Key
 from lossless.cluster.live import LiveReader
 from lossless.cluster.observed import SeenPod, SeenRollout
 from lossless.cluster.parameters import Parameters
 from lossless.cluster.preflight import Preflight
 from lossless.cluster.ramping import Ramping
-from lossless.cluster.registered import instance_of
+from lossless.cluster.registered import instance_of, told_of
 from lossless.cluster.report import Reporter
 from lossless.cluster.store import Store
 from lossless.core.decide import decide, let_go
@@ -170,26 +170,30 @@ class Reconciler:
 
     async def _adopt(self, rollout: SeenRollout) -> float | None:
         """Have all of the workload's pods in the store, also those that no watch tells of."""
-        workload = gather(self.store, rollout, rollout.status, Asked()).world.workload
+        workload, _ = target_of(self.store, rollout)
         return await self.adoption.look(rollout, workload) if workload else None
 
     def _follow(self, rollout: SeenRollout) -> None:
         """Have the registries looked at for the pods that are under way, and for those that are not back there yet."""
-        specs = rollout.spec.traffic.registries if rollout.spec and rollout.spec.mode is Mode.ENFORCE else []
-        pods = self._known(rollout).pods.values() if specs else ()
-        self.registries.follow(
-            rollout.key,
-            rollout.namespace,
-            specs,
-            {
-                spec.name: {
-                    pod.uid: instance_of(pod, spec)
-                    for pod in pods
-                    if _is_of_interest(pod, spec.name) or self._is_not_there_yet(rollout.key, pod, spec.name)
-                }
-                for spec in specs
-            },
-        )
+        enforced = rollout.spec is not None and rollout.spec.mode is Mode.ENFORCE
+        workload, _ = target_of(self.store, rollout) if enforced else (None, None)
+        pods = pods_of(self.store, rollout, workload) if workload else ()
+        named = rollout.spec.traffic.registries if rollout.spec and enforced else []
+        instances = {
+            spec.name: {
+                pod.uid: instance_of(pod, spec)
+                for pod in pods
+                if _is_of_interest(pod, spec.name) or self._is_not_there_yet(rollout.key, pod, spec.name)
+            }
+            for spec in named
+        }
+        specs = {spec.name: spec for spec in named}
+        for pod in pods:
+            for spec, instance in told_of(pod) if pod.core.live and pod.core.stage is Stage.ADMITTED else ():
+                # Named no more, and not put back there yet. Of two by one name, one after the other.
+                if specs.setdefault(spec.name, spec) == spec:
+                    instances.setdefault(spec.name, {})[pod.uid] = instance
+        self.registries.follow(rollout.key, rollout.namespace, list(specs.values()), instances)
 
     def _is_not_there_yet(self, key: Key, pod: SeenPod, registry: str) -> bool:
         """It is let in, but has not registered itself since: until it has, nobody calls it, and it does not serve."""
@@ -279,10 +283,9 @@ class Reconciler:
 
 def _is_of_interest(pod: SeenPod, registry: str) -> bool:
     """It is under way, or not back at this registry yet: of everybody else nobody has to know what it holds."""
-    core = replace(pod.core, managed=bool(pod.rollout))
-    passage = core.passage
-    if not core.live:
-        return core.skips
+    if not pod.core.live:
+        return replace(pod.core, managed=bool(pod.rollout)).skips
+    passage = pod.core.passage
     return passage.stage is not Stage.ADMITTED or passage.original(registry) is not None or registry in passage.told
 
 

@@ -34,10 +34,11 @@ def tell(pod: Pod, here: Moment, passage: Passage) -> tuple[Passage, tuple[Tell,
     if not pod.managed:
         return passage, ()
     tells = []
-    for one in pod.registrations:
-        want = wanted(pod, here)
-        if not one.weighs and want < 1:
-            want = 0.0
+    fraction = wanted(pod, here)
+    # A registry that is named no more gets back what it had as soon as its callers may have the pod: until then, and
+    # when it is about to go, to be left out of it there harms nobody.
+    for one in (*pod.registrations, *(pod.unnamed if fraction == 1 else ())):
+        want = fraction if one.weighs or fraction == 1 else 0.0
         passage = _kept(passage, one, want)
         if _is_kept(pod.passage, one) and _differs(pod, one, want):
             tells.append(Tell(pod, one.source, want))

@@ -141,6 +141,8 @@ class Pod:
     holds: tuple[Hold, ...] = ()
     sightings: tuple[Sighting, ...] = ()
     registrations: tuple[Registered, ...] = ()
+    unnamed: tuple[Registered, ...] = ()
+    """Registries that were told of it and are not named any more. Nobody waits for their word."""
     warmup: WarmupProgress | None = None
     in_flight: InFlightCount | None = None
     resource_version: str = ""
