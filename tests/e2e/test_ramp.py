@@ -74,7 +74,11 @@ def test_a_new_pod_gets_more_and_more_and_the_route_is_its_owners_again(
     assert any(result.pod == pod for result in outcome.results)
     app.box.wait_until(lambda: backends(app) == before, 20, "the route is as its owner wrote it")
     assert "lossless.dev/original-weights" not in route(app)["metadata"].get("annotations", {})
+    kept_until = datetime.fromisoformat(warming(app)[0]["metadata"]["annotations"]["lossless.dev/kept-until"])
+    operator.kill()
+    operator.start()
     app.box.wait_until(lambda: not warming(app), 60, "nobody is left in the warm-up Service")
+    assert time.time() >= kept_until.timestamp(), "a gateway that is late loses nothing, whoever leads by then"
 
 
 def test_a_release_with_a_ramp_loses_nothing_and_leaves_the_route_as_it_was(
