@@ -98,6 +98,7 @@ def test_defaults_are_filled_in_below_what_is_given(box: Box) -> None:
         {"drain": {"settle": "59m59s", "timeout": "1h"}},
         {"drain": {"inFlight": {"port": "metrics", "metric": "http_in_flight"}}},
         {"warmup": {"maxParallel": 3}},
+        {"traffic": {"registries": [{"name": "gateway", "http": {"gone": {"url": "http://gateway:9000/{ip}"}}}]}},
         {"warmup": {"maxParallel": "100%"}},
         {"warmup": {"delay": "1m30s", "timeout": "24h"}},
         with_request(exec={"command": ["/warm"]}),
@@ -109,6 +110,14 @@ def test_defaults_are_filled_in_below_what_is_given(box: Box) -> None:
 )
 def test_what_makes_sense_is_accepted(box: Box, spec: dict[str, Any]) -> None:
     stored(box, rollout(**spec))
+
+
+ETCD = {"endpoints": ["http://etcd:2379"], "prefix": "web/"}
+HOOK = {"url": "http://gateway:9000/{ip}"}
+
+
+def with_registry(**fields: Any) -> dict[str, Any]:
+    return {"traffic": {"registries": [{"name": "one", **fields}]}}
 
 
 HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
@@ -173,6 +182,17 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
         {"drain": {"inFlight": {"port": 1, "metric": 'up{job="x"}'}}}, "spec.drain.inFlight.metric",
     ),
     "a null where a text must be": ({"drain": {"inFlight": {"port": None}}}, "spec.drain.inFlight.port"),
+    "a registry of no kind": (with_registry(), "give exactly one of nacos"),
+    "a registry of two kinds": (with_registry(etcd=ETCD, preset={"name": "DubboQoS"}), "give exactly one of nacos"),
+    "an hour to settle": (with_registry(etcd=ETCD, settle="1h"), "settle must be shorter than an hour"),
+    "no time to answer": (with_registry(etcd=ETCD, timeout="0s"), "timeout must be from 100ms to 30s"),
+    "a hook that neither tells nor asks": (with_registry(http={}), "give withdraw, or gone"),
+    "a way back from where nobody went": (with_registry(http={"gone": HOOK, "restore": HOOK}), "belong to withdraw"),
+    "a secret that others in the pod can read": (
+        with_registry(http={"withdraw": HOOK, "place": "Pod", "secretHeaders": {"X": {"name": "a", "key": "b"}}}),
+        "secretHeaders need place Network",
+    ),
+    "an address that is none": (with_registry(etcd={**ETCD, "endpoints": ["file:///etc/passwd"]}), "etcd.endpoints[0]"),
 }  # fmt: skip
 
 

@@ -190,11 +190,17 @@ class Http(Model):
                 "!has(self.secretHeaders) || self.secretHeaders.size() == 0 || !has(self.place) || self.place != 'Pod'",
                 "secretHeaders need place Network: a command in a pod can be read by others",
             ),
+            ("has(self.withdraw) || has(self.gone)", "give withdraw, or gone where there is nothing to be told"),
+            (
+                "has(self.withdraw) || !(has(self.restore) || has(self.registered))",
+                "restore and registered belong to withdraw",
+            ),
         )
     )
 
-    withdraw: Hook
-    """Take the pod out. It is sent again until it succeeds, so it must not matter how often it is."""
+    withdraw: Hook | None = None
+    """Take the pod out. It is sent again until it succeeds, so it must not matter how often it is. Leave it away for a
+    gateway that follows the Service by itself, and has only to be asked whether it has: see gone."""
     restore: Hook | None = None
     """Put the pod back, as it was."""
     gone: Hook | None = None

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,20 @@ async def test_withdrawn_seen_gone_and_restored(client: Client, gateway: Gateway
     assert (await seen(hooks, pod(told=True))).fraction == 0.0
     await hooks.restore(pod())
     assert (await seen(hooks, pod())).presence is Presence.PRESENT
+
+
+async def test_what_has_only_to_be_looked_at_is_told_nothing(client: Client, gateway: Gateway) -> None:
+    """A gateway that follows the Service by itself."""
+    gateway.body = "http://10.0.0.1:8080, http://10.0.0.2:8080"
+    lacks = Expect(lacks="{ip}:8080")
+    hooks = registry(client, Http(gone=Hook(url=f"{gateway.url}/services", expect=lacks)))
+    assert (await seen(hooks, pod())).presence is Presence.PRESENT
+    gateway.body = "http://10.0.0.2:8080"
+    out = await seen(hooks, pod())
+    assert (out.presence, out.fraction) == (Presence.ABSENT, None)
+    assert hooks.settle == timedelta(0)
+    with pytest.raises(Refused, match="takes a pod out"):
+        await hooks.withdraw(pod())
 
 
 async def test_without_gone_a_pod_is_present_until_it_is_told_and_unknown_after(

@@ -42,6 +42,7 @@ def test_every_preset_is_a_hook_that_a_user_could_write(client: Client, tmp_path
 
 def test_port_and_path_go_into_every_request() -> None:
     way = ways_of(PresetHook(name=Preset.SPRING_BOOT_EUREKA, port=9000, path="/shop"))[1]
+    assert way.withdraw
     assert way.restore
     assert way.gone
     for hook in (way.withdraw, way.restore, way.gone):

@@ -1,5 +1,7 @@
 """The generic hook: anything that can be told over HTTP to take a pod out, and perhaps asked whether it has.
 
+Without `withdraw` there is nothing to tell: what is behind it follows the Service by itself, and is only looked at.
+
 Without `gone` nobody can see what became of it. Then a pod that was told (`Instance.told`) is UNKNOWN, so that settle
 decides, and one that was not is PRESENT: it may be called, until it is told.
 """
@@ -66,7 +68,8 @@ class HookRegistry:
         self._secret = _checked_headers({name: value.strip() for name, value in (secret_headers or {}).items()})
         if self._secret and spec.place is Place.POD:
             raise Refused("secretHeaders need place Network: a command in a pod can be read by others")
-        self._settle = SETTLE if settle is None else settle
+        usual = SETTLE if spec.withdraw else timedelta(0)  # What a gateway says of itself is no cache of anybody's.
+        self._settle = usual if settle is None else settle
         specs = (spec, *otherwise)
         self._withdraw = self._requests([each.withdraw for each in specs])
         self._restore = self._requests([each.restore for each in specs])
@@ -95,6 +98,9 @@ class HookRegistry:
         return {instance.uid: said for instance, said in zip(instances, seen, strict=True)}
 
     async def withdraw(self, instance: Instance) -> None:
+        """Raises Refused where there is nothing to tell."""
+        if not self._withdraw:
+            raise Refused("there is no request that takes a pod out")
         await self._tell("withdraw", self._withdraw, instance)
 
     async def restore(self, instance: Instance) -> None:

@@ -25,14 +25,16 @@ ReadSecret = Callable[[str], Awaitable["dict[str, bytes]"]]
 """The data of a Secret, by its name. Always of the namespace of the LosslessRollout. Raises Refused when it may not be
 read, or is not there."""
 
-BLIND: Final = ("http", "preset", "etcd")
+BLIND: Final = ("preset", "etcd")
 """Kinds that can't tell afterwards what they were told: it has to be remembered for them."""
 
 
 def is_blind(spec: Spec) -> bool:
-    """See `BLIND`. So is Dubbo by QoS: a provider that is offline is not registered any more."""
+    """See `BLIND`. So are hooks that are told anything, and Dubbo by QoS: a provider that is offline is not registered
+    any more."""
     by_qos = spec.dubbo is not None and spec.dubbo.via is DubboVia.QOS
-    return by_qos or any(getattr(spec, kind) is not None for kind in BLIND)
+    by_hook = spec.http is not None and spec.http.withdraw is not None
+    return by_qos or by_hook or any(getattr(spec, kind) is not None for kind in BLIND)
 
 
 async def make(spec: Spec, read_secret: ReadSecret, run: ExecInPod) -> Registry:
