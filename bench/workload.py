@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 PORT = 8080
@@ -11,12 +11,14 @@ SLEEP = ["sh", "-c", "trap 'exit 0' TERM; sleep infinity & wait"]
 """As light as a pod can be. The trap: process 1 of a container ignores a SIGTERM that it has no handler for."""
 
 
-def serving(name: str, namespace: str, replicas: int, strategy: Mapping[str, Any]) -> list[Manifest]:
-    """A Deployment of sample apps with a readiness probe, and its Service."""
+def serving(
+    name: str, namespace: str, replicas: int, strategy: Mapping[str, Any], flags: Sequence[str] = ()
+) -> list[Manifest]:
+    """A Deployment of sample apps (with these flags) with a readiness probe, and its Service."""
     container: Manifest = {
         "name": "app",
         "image": "sample",
-        "command": ["sample-app"],
+        "command": ["sample-app", *flags],
         "env": [
             {"name": "VERSION", "value": "1"},
             {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},

@@ -3,70 +3,96 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from typing import Final
 
 from bench import workload
 from bench.figure import Figure
+from bench.line import by_chance_percent, on_the_line, rate_at
 from bench.testbed import Testbed
-from localcluster.load import Fresh, Plan, running
+from bench.ways import HTTP_ROUTE, WAYS, Way
+from bench.ways.way import NAME
+from localcluster.errors import BinariesError
+from localcluster.load import Outcome
 from localcluster.load.rates import rates
 
-NAME, REPLICAS, RATE = "web", 3, 300.0
+RATE = 300.0
 BAR_PERCENT = 10.0
-AROUND = 4.0
-"""Seconds on both sides of a mark that a rate is taken over."""
+EVERY = 10
+"""Seconds from mark to mark."""
+STEP = 0.5
+POWERS: Final = {"Linear": 1, "Quadratic": 2}
 
 
 def ramp(bed: Testbed) -> Iterator[Figure]:
-    """A fourth pod beside three ramps for 60 s in an HTTPRoute, through Traefik, on a straight line and on a quadratic
-    curve. Every 10 s its rate is compared with the line."""
+    """A new pod ramps for 60 s beside those that serve: on a straight line in everything that carries weights, and on a
+    quadratic curve in an HTTPRoute. Every 10 s its rate is compared with the line. What has no server here is left
+    out."""
     seconds = bed.choose(60, 30)
-    for curve, power in (("Linear", 1), ("Quadratic", 2)):
-        off, lost = _once(bed, curve, power, seconds)
+    lost = {}
+    for way, curve in ((HTTP_ROUTE, "Quadratic"), *((way, "Linear") for way in WAYS)):
+        bed.say(f"{curve}, {way.means}")
+        name = curve.lower() if way is HTTP_ROUTE else f"{curve.lower()}.{way.name}"
+        try:
+            outcome, pod, since = _ramped(bed, way, curve, seconds)
+        except BinariesError as error:
+            bed.say(f"left out: {error}")
+            continue
+        lost[name] = len(outcome.lost)
+        measured = rates(outcome.results, step=STEP)[pod]
+        line = {
+            mark: on_the_line((mark / seconds) ** POWERS[curve], serving(way)) for mark in range(EVERY, seconds, EVERY)
+        }
+        off = {
+            mark: round((rate_at(since + mark, measured, STEP) / (RATE * part) - 1) * 100, 1)
+            for mark, part in line.items()
+        }
+        chance = {mark: round(by_chance_percent(part, RATE), 1) for mark, part in line.items()} if way.by_lot else {}
         yield Figure(
-            f"ramp.{curve.lower()}",
-            f"a new pod's rate at the worst 10 s mark of a {seconds} s ramp, off the {curve} line",
+            f"ramp.{name}",
+            f"a new pod's rate at the worst 10 s mark of a {seconds} s ramp {way.means}, off the {curve} line",
             max(abs(each) for each in off.values()),
             "%",
             BAR_PERCENT,
-            detail={"off_percent_at": off, "lost": lost},
+            detail={
+                "off_percent_at": off,
+                "by_chance_percent_at": chance,
+                "lost": lost[name],
+                "sent": outcome.sent,
+                "p50_ms": round(outcome.p50, 1),
+            },
         )
+    yield Figure("ramp.lost", "requests lost in all of these ramps", sum(lost.values()), "requests", 0, detail=lost)
 
 
-def _once(bed: Testbed, curve: str, power: int, seconds: int) -> tuple[dict[int, float], int]:
-    with bed.namespace("ramp") as namespace:
-        host = f"{namespace}.example.com"
-        spec = {
-            "warmup": {"ramp": {"duration": f"{seconds}s", "curve": curve}},
-            "traffic": {"routes": [{"kind": "HTTPRoute", "name": NAME}]},
-        }
-        bed.box.apply(workload.serving(NAME, namespace, REPLICAS, {"maxSurge": 1, "maxUnavailable": 0}))
-        bed.box.apply([workload.route(NAME, namespace, host)])
+def serving(way: Way) -> int:
+    """Beside so many pods. Beside one, a ramping pod's part is large, and chance has less to say."""
+    return 1 if way.by_lot else 3
+
+
+def _ramped(bed: Testbed, way: Way, curve: str, seconds: int) -> tuple[Outcome, str, float]:
+    """What became of all requests, the pod that has ramped, and since when."""
+    replicas = serving(way)
+    with way.ready(bed) as make, bed.namespace("ramp") as namespace:
+        called = make(namespace, replicas)
+        bed.box.apply(called.manifests)
         bed.available(namespace, NAME)
-        bed.box.apply(workload.lossless(NAME, namespace, **spec))
+        warmup = {"ramp": {"duration": f"{seconds}s", "curve": curve}}
+        bed.box.apply(workload.lossless(NAME, namespace, warmup=warmup, traffic=called.traffic))
         bed.cared_for(namespace, NAME)
-        caller = Fresh(f"http://{bed.box.gateway_address}/", host=host, name="gateway")
-        with running(bed.box, Plan(rate=RATE, callers=(caller,)), namespace=namespace) as run:
+        with called.load(RATE) as run:
             time.sleep(3)
-            bed.box.kubectl("scale", f"deployment/{NAME}", "-n", namespace, f"--replicas={REPLICAS + 1}")
+            bed.scale(namespace, NAME, replicas + 1)
             ((pod, since),) = bed.box.wait_until(
                 lambda: _ramping(bed, namespace), 60, "a pod ramps", every=0.05
             ).items()
             bed.available(namespace, NAME, timeout=seconds + 60)
             time.sleep(3)
-            outcome = run.finish()
-    measured = rates(outcome.results, step=0.5)[pod]
-    off = {}
-    for mark in range(10, seconds, 10):
-        near = [rate for at, rate in measured if abs(at + 0.25 - since - mark) <= AROUND]
-        fraction = (mark / seconds) ** power
-        line = RATE * fraction / (REPLICAS + fraction)
-        off[mark] = round((sum(near) / len(near) / line - 1) * 100, 1)
-    return off, len(outcome.lost)
+            return run.finish(), pod, since
 
 
-def _ramping(bed: Testbed, namespace: str) -> dict[str, float]:
+def _ramping(bed: Testbed, namespace: str) -> Mapping[str, float]:
     """The pods that ramp, and since when."""
     return {
         pod["metadata"]["name"]: datetime.fromisoformat(marks["lossless.dev/since"]).timestamp()
