@@ -113,10 +113,16 @@ class TestWithoutAGate:
 
     def test_when_that_is_shows_at_the_first_time_and_until_then_it_stays(self) -> None:
         decision = decided(*NEW_ONES, keeping(new=2, old=1), old("a", draining(7), ungated()))
-        assert (decision.steps, decision.wake_at) == ((), within(4))
+        assert (decision.steps, decision.wake_at) == ((), within(6))
+
+    def test_the_withdrawal_itself_is_not_taken_for_a_sync(self) -> None:
+        """It is decided in one second, and may be written in the next."""
+        written_late = having(ready_since=ago(7))
+        decision = decided(*NEW_ONES, keeping(new=2, old=1), old("a", draining(7), ungated(), written_late))
+        assert (decision.steps, decision.wake_at) == ((), within(6))
 
     def test_a_kubelet_that_does_not_insist_is_not_waited_for(self) -> None:
-        for going in (draining(11), having(ready_since=ago(12))):
+        for going in (draining(13), having(ready_since=ago(12))):
             gone = old("a", draining(60), ungated(), going)
             assert moves(decided(*NEW_ONES, gone)) == {"a": Verb.MARK_DRAINED}
         assert moves(decided(*NEW_ONES, old("a", draining(6), ungated(), crashed()))) == {"a": Verb.MARK_DRAINED}

@@ -67,12 +67,12 @@ def out_of_the_kubelets_way(pod: Pod, moment: Moment) -> Wait | None:
     withdrawn_at, stands_since = pod.passage.withdrawn_at, pod.ready_since
     if pod.gated or not pod.containers_ready or withdrawn_at is None or stands_since is None:
         return None
-    if stands_since > withdrawn_at:
+    if stands_since >= withdrawn_at + CLEAR_OF_SYNC:  # Not by the withdrawal itself, which is written a little later.
         settle = max([moment.world.spec.drain.settle, *(sighting.settle for sighting in pod.sightings)])
         begin, end = stands_since + min(settle, STANDS_AFTER), stands_since + KUBELET_SYNC - CLEAR_OF_SYNC
         until = begin if moment.now < end else stands_since + KUBELET_SYNC + CLEAR_OF_SYNC
     else:
-        until = withdrawn_at + KUBELET_SYNC + CLEAR_OF_SYNC
+        until = withdrawn_at + KUBELET_SYNC + 2 * CLEAR_OF_SYNC
     if moment.now >= until:
         return None
     message = (
