@@ -97,11 +97,11 @@ class TestWithoutAGate:
     def test_its_condition_must_have_stood_for_a_while_to_be_believed(self) -> None:
         decision = decided(*NEW_ONES, old("a", draining(60), ungated(), having(ready_since=ago(3))))
         assert moves(decision) == {}
-        assert decision.wake_at == within(2)
-        settled = old("a", draining(60), ungated(), having(ready_since=ago(5)))
+        assert decision.wake_at == within(3), "5 s, and it may have changed up to a second later than it says"
+        settled = old("a", draining(60), ungated(), having(ready_since=ago(6)))
         assert moves(decided(*NEW_ONES, settled)) == {"a": Verb.MARK_DRAINED}
 
-    @pytest.mark.parametrize(("stood", "more"), [(8, 4), (9, 3), (11, 1)])
+    @pytest.mark.parametrize(("stood", "more"), [(9, 3), (10, 2), (11, 1)])
     def test_it_does_not_go_when_the_kubelet_is_about_to_let_it_in(self, stood: float, more: float) -> None:
         """It would be listed again just as it dies."""
         decision = decided(

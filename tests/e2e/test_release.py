@@ -86,9 +86,7 @@ def test_requests_longer_than_the_settle_time_end_before_their_pod_goes(
 ) -> None:
     """In-flight requests are waited for, though the app dies at once on SIGTERM and settle is short."""
     together = {"maxSurge": "100%", "maxUnavailable": 0}
-    slow = web(app=["--on-term", "die"], replicas=2, strategy=together).deploy()
-    slow.protect(
-        drain={"settle": "2s", "inFlight": {"port": "http", "metric": "http_requests_in_flight"}}
-    ).wait_until_cared_for()
+    waits = {"settle": "2s", "inFlight": {"port": "http", "metric": "http_requests_in_flight"}}
+    slow = web(app=["--on-term", "die"], replicas=2, strategy=together).gated(drain=waits)
     outcome = released_under_load(slow, Fresh(f"{slow.url}slow?s=8"), rate=10)
     assert not outcome.lost, outcome.explain()

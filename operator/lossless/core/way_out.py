@@ -16,7 +16,10 @@ KUBELET_SYNC: Final = timedelta(seconds=10)
 STANDS_AFTER: Final = timedelta(seconds=5)
 """How long an overridden Ready condition must have stood at most, before its pod goes."""
 CLEAR_OF_SYNC: Final = timedelta(seconds=2)
-"""Around the moment of a kubelet's sync, no pod whose Ready condition was overridden is let go."""
+"""How long after the moment of a kubelet's sync it is sure that there was none."""
+A_SECOND: Final = timedelta(seconds=1)
+"""By so much a condition may have changed later than it says (metav1.Time has whole seconds); and so long before a
+kubelet's sync the last pod is let go whose Ready condition was overridden: it must be gone by then."""
 
 
 def told_everyone(pod: Pod, moment: Moment) -> Wait | None:
@@ -69,7 +72,8 @@ def out_of_the_kubelets_way(pod: Pod, moment: Moment) -> Wait | None:
         return None
     if stands_since >= withdrawn_at + CLEAR_OF_SYNC:  # Not by the withdrawal itself, which is written a little later.
         settle = max([moment.world.spec.drain.settle, *(sighting.settle for sighting in pod.sightings)])
-        begin, end = stands_since + min(settle, STANDS_AFTER), stands_since + KUBELET_SYNC - CLEAR_OF_SYNC
+        begin = stands_since + A_SECOND + min(settle, STANDS_AFTER)
+        end = stands_since + KUBELET_SYNC - A_SECOND
         until = begin if moment.now < end else stands_since + KUBELET_SYNC + CLEAR_OF_SYNC
     else:
         until = withdrawn_at + KUBELET_SYNC + 2 * CLEAR_OF_SYNC
