@@ -279,6 +279,21 @@ def wait_until_answered(run: LoadRun) -> None:
         time.sleep(0.1)
 
 
+def wait_until_one_is(stage: str, shop: Shop) -> None:
+    shop.box.wait_until(lambda: stage in shop.stages().values(), 60, f"a pod is {stage}", every=0.02)
+
+
+def go_on_without_registry(shop: Shop, run: LoadRun, seconds: float) -> None:
+    """As soon as a pod is withdrawn the registry is away, and for so long nobody may go."""
+    wait_until_one_is("Withdrawn", shop)
+    shop.registry.away()
+    run.mark("away")
+    time.sleep(seconds)
+    assert not shop.quiet(), "nobody can tell that the old pods are out, so they stay"
+    shop.registry.back()
+    run.mark("back")
+
+
 PORT = 8080
 Make = Callable[..., Shop]
 

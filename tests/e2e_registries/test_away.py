@@ -9,13 +9,9 @@ import pytest
 
 from localcluster.load import Plan, running
 from tests.e2e.operators import Operator, wait_for_leader
-from tests.e2e_registries.shops import Shop, only, wait_until_answered
+from tests.e2e_registries.shops import Shop, go_on_without_registry, only, wait_until_answered, wait_until_one_is
 
 RATE = 100
-
-
-def wait_until_one_is(stage: str, shop: Shop) -> None:
-    shop.box.wait_until(lambda: stage in shop.stages().values(), 60, f"a pod is {stage}", every=0.02)
 
 
 def labelled(shop: Shop) -> list[str]:
@@ -34,13 +30,7 @@ def test_a_release_waits_for_a_registry_that_is_away_for_20_s(shop: Callable[...
     with running(app.box, Plan(rate=RATE, callers=app.followers()), namespace=app.namespace) as run:
         wait_until_answered(run)
         app.release("2")
-        wait_until_one_is("Withdrawn", app)
-        app.registry.away()
-        run.mark("away")
-        time.sleep(20)
-        assert not app.quiet(), "nobody can tell that the old pods are out, so they stay"
-        app.registry.back()
-        run.mark("back")
+        go_on_without_registry(app, run, seconds=20)
         app.wait_until_rolled_out()
         time.sleep(2)
         outcome = run.finish()

@@ -20,6 +20,7 @@ from lossless.cluster.errors import ClusterError, Forbidden, NotFound
 from lossless.cluster.gateway import Gateway
 from lossless.cluster.gather import Gathered
 from lossless.cluster.interest import Key
+from lossless.cluster.observed import SeenDeployment
 from lossless.cluster.ramping import DESTINATION_RULES, NOT_OURS, NOT_THERE, resource_of
 from lossless.cluster.resources import Raw, Resource
 from lossless.cluster.store import Store
@@ -129,8 +130,7 @@ class Preflight:
             return ()
 
     def _facts(self, gathered: Gathered, gate_injection_works: bool | None) -> Facts | None:
-        world, namespace = gathered.world, gathered.rollout.namespace
-        deployment = self._store.deployments.named(namespace, world.workload.name) if world.workload else None
+        world, deployment = gathered.world, self._deployment(gathered)
         if deployment is None or world.workload is None:
             return None
         return Facts.of(
@@ -144,8 +144,13 @@ class Preflight:
 
     def _services(self, gathered: Gathered) -> Sequence[Service]:
         """Those that select the pods that the workload makes."""
-        world, namespace = gathered.world, gathered.rollout.namespace
-        deployment = self._store.deployments.named(namespace, world.workload.name) if world.workload else None
+        deployment = self._deployment(gathered)
         template = (deployment.spec.get("template") or {}) if deployment else {}
         labels = (template.get("metadata") or {}).get("labels") or {}
-        return [one for one in self._store.services.where("namespace", namespace) if one.selects(labels)]
+        return [
+            one for one in self._store.services.where("namespace", gathered.rollout.namespace) if one.selects(labels)
+        ]
+
+    def _deployment(self, gathered: Gathered) -> SeenDeployment | None:
+        workload = gathered.world.workload
+        return self._store.deployments.named(gathered.rollout.namespace, workload.name) if workload else None

@@ -50,9 +50,8 @@ def gone_from_every_source(pod: Pod, moment: Moment) -> Wait | None:
 
 def settled(pod: Pod, moment: Moment) -> Wait | None:
     """Those who may still hold its address have had the time to forget it."""
-    settle = max([moment.world.spec.drain.settle, *(sighting.settle for sighting in pod.sightings)])
     since = pod.passage.gone_at or moment.now
-    until = max(since, moment.world.followers_caught_up_at or since) + settle
+    until = max(since, moment.world.followers_caught_up_at or since) + _settle(pod, moment)
     if moment.now >= until:
         return None
     return Wait(
@@ -71,8 +70,7 @@ def out_of_the_kubelets_way(pod: Pod, moment: Moment) -> Wait | None:
     if pod.gated or not pod.containers_ready or withdrawn_at is None or stands_since is None:
         return None
     if stands_since >= withdrawn_at + CLEAR_OF_SYNC:  # Not by the withdrawal itself, which is written a little later.
-        settle = max([moment.world.spec.drain.settle, *(sighting.settle for sighting in pod.sightings)])
-        begin = stands_since + A_SECOND + min(settle, STANDS_AFTER)
+        begin = stands_since + A_SECOND + min(_settle(pod, moment), STANDS_AFTER)
         end = stands_since + KUBELET_SYNC - A_SECOND
         until = begin if moment.now < end else stands_since + KUBELET_SYNC + CLEAR_OF_SYNC
     else:
@@ -142,6 +140,11 @@ def wait_on_the_way_out(pod: Pod, moment: Moment) -> Wait | None:
 def timed_out(pod: Pod, moment: Moment) -> bool:
     """Its way out has taken as long as it may."""
     return moment.now >= _deadline(pod, moment)
+
+
+def _settle(pod: Pod, moment: Moment) -> timedelta:
+    """As long as the slowest of those who call it needs."""
+    return max([moment.world.spec.drain.settle, *(sighting.settle for sighting in pod.sightings)])
 
 
 def _start(pod: Pod, moment: Moment) -> datetime:
