@@ -2,7 +2,7 @@
 
 It is no API server and no cluster: `tests/e2e` has those. It is here so that thousands of orders of events can be
 tried in a minute. Each rule names its source in Kubernetes; what is left out (probes, images, conflicts among
-controllers) does not bear on the two doors. The three admission policies of ``manifests/`` are modelled where they act.
+controllers) does not bear on the two doors. The admission policies of ``manifests/`` are modelled where they act.
 """
 
 import math
@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from lossless.api import names
 from lossless.api.resource import LosslessRolloutSpec, LosslessRolloutStatus, Mode
-from lossless.core.passage import format_time
+from lossless.core.passage import Stage, format_time
 from tests.core import upstream
 
 START = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
@@ -418,7 +418,7 @@ class Native:
         if guarded and names.DRAINED_AT not in pod.annotations:
             self.refusals += 1
             return False
-        if guarded and pod.gated and pod.uid in self.listed and not pod.excused:
+        if guarded and pod.uid in self.listed and not pod.excused:
             raise Broken(f"{pod.uid} is deleted while its Service lists it")
         self.delete(pod)
         return True
@@ -458,13 +458,21 @@ class Native:
                 pod.containers_ready, pod.containers_ready_since, pod.starts_at = True, self.second, None
             if pod.gated:
                 self._set_ready(pod, pod.containers_ready and pod.gate_open)
-            elif pod.overridden_at is None or self.next_sync(pod.overridden_at) <= self.now or not pod.containers_ready:
+            elif not self._kept_out(pod) and (
+                pod.overridden_at is None or self.next_sync(pod.overridden_at) <= self.now or not pod.containers_ready
+            ):
                 pod.overridden_at = None
                 self._set_ready(pod, pod.containers_ready)
         changed = before != list(self.pods.values())
         for pod in self.pods.values() if changed else ():
             pod.version += 1
         return changed
+
+    def _kept_out(self, pod: Pod) -> bool:
+        """The kubelet may not call it ready again (manifests/base/policies/kept-out.yaml)."""
+        stage = pod.annotations.get(names.STAGE, "")
+        on_its_way_out = stage in (Stage.WITHDRAWN, Stage.DRAINING, Stage.DRAINED)
+        return self.enforced and pod.labelled and on_its_way_out and pod.containers_ready and not pod.ready
 
     def _set_ready(self, pod: Pod, ready: bool) -> None:
         if pod.ready != ready:
@@ -503,7 +511,7 @@ class Native:
                 yield pod.starts_at
             if pod.deleting_since:
                 yield pod.deleting_since + timedelta(seconds=self.grace)
-            if pod.overridden_at:
+            if pod.overridden_at and not self._kept_out(pod):
                 yield self.next_sync(pod.overridden_at)
             if pod.ready_since and self.deployment.min_ready:
                 yield pod.ready_since + timedelta(seconds=self.deployment.min_ready)

@@ -269,11 +269,7 @@ class Shell:
     def _has_settled(self, pod: native.Pod, step: Move) -> None:
         """In truth, whatever was known."""
         pod.excused |= step.event is not None
-        if pod.overridden_at and pod.containers_ready and not pod.excused:
-            about_to = self.cluster.next_sync(self.cluster.now) - self.cluster.now
-            if about_to < timedelta(seconds=1):
-                raise Broken(f"{pod.uid} is let go, and its kubelet lets it in again in {about_to}")
-        if not pod.gated or pod.excused or pod.listed_last is None or pod.passed:
+        if pod.excused or pod.listed_last is None or pod.passed:
             return
         assert self.known.rollout
         settle = self.known.rollout.spec.drain.settle

@@ -1,5 +1,6 @@
 """Pods that were there before, and giving everything back."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from lossless.core.passage import Passage, Stage
 from lossless.core.steps import SetKeep, Verb
 from tests.core.given import (
     NOW,
+    PodModifier,
     ago,
     condition,
     containers_ready,
@@ -34,11 +36,9 @@ from tests.core.given import (
     ungated,
     unlisted,
     unmanaged,
-    wait_of,
     wanted,
     warm_up,
     withdrawn,
-    within,
     world,
 )
 
@@ -77,60 +77,23 @@ class TestAdoption:
 
 
 class TestWithoutAGate:
-    """The Ready condition stands in for it, and the kubelet sets that to rights every ten seconds."""
+    """The Ready condition stands in for it, and a policy keeps the kubelet from setting that to rights."""
 
     def test_it_is_withdrawn_by_its_ready_condition(self) -> None:
         withdrawal = move(decided(*NEW_ONES, old("a", serving(), ungated())), "a")
         assert (withdrawal.verb, withdrawal.gate) == (Verb.WITHDRAW, False)
 
-    def test_it_is_withdrawn_again_whenever_the_kubelet_has_let_it_in(self) -> None:
-        back = old("a", draining(3), ungated(), listed(), having(ready=True, ready_since=NOW))
+    @pytest.mark.parametrize("stage", [draining, drained])
+    def test_it_is_withdrawn_again_and_settles_anew_if_somebody_has_let_it_in(
+        self, stage: Callable[[float], PodModifier]
+    ) -> None:
+        back = old("a", stage(3), ungated(), listed(), having(ready=True, ready_since=NOW))
         again = move(decided(*NEW_ONES, back), "a")
-        assert (again.verb, again.gate, again.passage) == (Verb.WITHDRAW, False, back.passage)
+        assert (again.verb, again.gate, again.passage.gone_at) == (Verb.WITHDRAW, False, None)
 
-    def test_that_does_not_make_it_settle_from_the_beginning(self) -> None:
-        still_listed = old("a", draining(9), ungated(), listed())
-        decision = decided(*NEW_ONES, keeping(new=2, old=1), still_listed)
-        assert decision.steps == ()
-        assert wait_of(decision, "a").reason == "StillListed"
-
-    def test_its_condition_must_have_stood_for_a_while_to_be_believed(self) -> None:
-        decision = decided(*NEW_ONES, old("a", draining(60), ungated(), having(ready_since=ago(3))))
-        assert moves(decision) == {}
-        assert decision.wake_at == within(3), "5 s, and it may have changed up to a second later than it says"
-        settled = old("a", draining(60), ungated(), having(ready_since=ago(6)))
-        assert moves(decided(*NEW_ONES, settled)) == {"a": Verb.MARK_DRAINED}
-
-    @pytest.mark.parametrize(("stood", "more"), [(9, 3), (10, 2), (11, 1)])
-    def test_it_does_not_go_when_the_kubelet_is_about_to_let_it_in(self, stood: float, more: float) -> None:
-        """It would be listed again just as it dies."""
-        decision = decided(
-            *NEW_ONES, keeping(new=2, old=1), old("a", draining(60), ungated(), having(ready_since=ago(stood)))
-        )
-        assert decision.steps == ()
-        assert "kubelet" in wait_of(decision, "a").message
-        assert decision.wake_at == within(more)
-
-    def test_when_that_is_shows_at_the_first_time_and_until_then_it_stays(self) -> None:
-        decision = decided(*NEW_ONES, keeping(new=2, old=1), old("a", draining(7), ungated()))
-        assert (decision.steps, decision.wake_at) == ((), within(6))
-
-    def test_the_withdrawal_itself_is_not_taken_for_a_sync(self) -> None:
-        """It is decided in one second, and may be written in the next."""
-        written_late = having(ready_since=ago(7))
-        decision = decided(*NEW_ONES, keeping(new=2, old=1), old("a", draining(7), ungated(), written_late))
-        assert (decision.steps, decision.wake_at) == ((), within(6))
-
-    def test_a_kubelet_that_does_not_insist_is_not_waited_for(self) -> None:
-        for going in (draining(13), having(ready_since=ago(12))):
-            gone = old("a", draining(60), ungated(), going)
-            assert moves(decided(*NEW_ONES, gone)) == {"a": Verb.MARK_DRAINED}
-        assert moves(decided(*NEW_ONES, old("a", draining(6), ungated(), crashed()))) == {"a": Verb.MARK_DRAINED}
-
-    def test_it_is_kept_out_when_it_is_drained_until_it_is_deleted(self) -> None:
-        back = old("a", drained(3), ungated(), having(ready=True, ready_since=NOW))
-        again = move(decided(*NEW_ONES, back), "a")
-        assert (again.verb, again.gate, again.passage.drained_at) == (Verb.WITHDRAW, False, ago(3))
+    def test_it_settles_like_any_other(self) -> None:
+        assert moves(decided(*NEW_ONES, old("a", draining(4), ungated()))) == {}
+        assert moves(decided(*NEW_ONES, old("a", draining(6), ungated()))) == {"a": Verb.MARK_DRAINED}
 
     def test_it_is_let_in_again_by_its_ready_condition(self) -> None:
         readmitted = move(decided(new("a", draining(3), ungated())), "a")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import dropwhile
 
 from localcluster.box import Box
 from localcluster.load import Caller, Fresh, Outcome, Plan, running
+from localcluster.recorder import recording
 from tests.e2e.operators import Operator
 from tests.e2e.workloads import Web
 
@@ -71,14 +73,22 @@ def test_through_a_gateway_even_an_app_that_dies_at_once_loses_nothing(
 def test_the_first_release_after_adoption_loses_nothing_either(
     web: Callable[..., Web], operator: Operator, box: Box
 ) -> None:
-    """The pods of a Deployment that was running before have no gate; they are withdrawn all the same."""
+    """The pods of a Deployment that was running before have no gate; they are withdrawn all the same, and stay so
+    though their kubelet would call them ready again after 10 s at most."""
     adopted = web(app=["--on-term", "die"]).deploy()
     before = {pod["metadata"]["uid"] for pod in adopted.pods()}
-    adopted.protect().wait_until_cared_for()
+    adopted.protect(drain={"settle": "12s"}).wait_until_cared_for()
     assert {pod["metadata"]["uid"] for pod in adopted.pods()} == before, "adoption replaces no pod"
     assert any(finding["reason"] == "UngatedPods" for finding in adopted.lossless()["status"]["findings"])
-    outcome = released_under_load(adopted, *adopted.callers()[:1])
+    with recording(box, namespace=adopted.namespace, annotations_prefixes=["lossless.dev/"]) as seen:
+        outcome = released_under_load(adopted, *adopted.callers()[:1])
+        timeline = seen.timeline()
     assert not outcome.lost, outcome.explain()
+    for pod in timeline.pods:
+        if pod.uid in before:
+            on_its_way_out = list(dropwhile(lambda state: state.stage != "Withdrawn", pod.states))
+            assert on_its_way_out, pod
+            assert not any(state.ready for state in on_its_way_out), pod
 
 
 def test_requests_longer_than_the_settle_time_end_before_their_pod_goes(

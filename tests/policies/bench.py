@@ -21,6 +21,8 @@ HASH = "5d4c8b7f9"
 REPLICASET_CONTROLLER = "system:serviceaccount:kube-system:replicaset-controller"
 DEPLOYMENT_CONTROLLER = "system:serviceaccount:kube-system:deployment-controller"
 GATE = {"conditionType": "lossless.dev/admitted"}
+LABELS = {"lossless.dev/rollout": "web"}
+"""Of a pod that is taken care of."""
 NOW = "2026-01-01T00:00:00Z"
 MERGE, STRATEGIC = "application/merge-patch+json", "application/strategic-merge-patch+json"
 Object = dict[str, Any]
@@ -59,6 +61,12 @@ def sleeps(pod: Object) -> dict[str, Any]:
         container["name"]: container.get("lifecycle", {}).get("preStop") for container in pod["spec"]["containers"]
     }
     return {name: hook for name, hook in hooks.items() if hook is not None}
+
+
+def ready(status: str, **more: str) -> Object:
+    """What a kubelet writes of a pod without readiness gates."""
+    conditions = [{"type": kind, "status": status} for kind in ("ContainersReady", "Ready")]
+    return {"status": {"phase": "Running", "conditions": conditions, **more}}
 
 
 class Bench:
@@ -128,6 +136,17 @@ class Bench:
             self.annotate(name, admitted_at=NOW)
             self.patch_status("pods", name, {"status": {"conditions": conditions}})
 
+    def withdrawn(self, name: str = "pod", labels: Mapping[str, str] = LABELS, **spec: Any) -> str:
+        """A pod that served, and was withdrawn by its Ready condition."""
+        body = pod(name, terminationGracePeriodSeconds=0, **spec)
+        body["metadata"]["labels"] = dict(labels)
+        self.box.api.request("POST", f"/api/v1/namespaces/{self.ns}/pods", body)
+        self.patch_status("pods", name, ready("True"))
+        closed = {"conditions": [{"type": "Ready", "status": "False", "reason": "LosslessWithdrawn"}]}
+        annotations = {"lossless.dev/stage": "Withdrawn", "lossless.dev/admitted-at": NOW}
+        self.patch_status("pods", name, {"metadata": {"annotations": annotations}, "status": closed})
+        return name
+
     def drain(self, name: str) -> None:
         """The operator's last write to a pod."""
         cost = {"controller.kubernetes.io/pod-deletion-cost": str(-(2**31))}
@@ -136,6 +155,17 @@ class Bench:
     def annotate(self, name: str, **annotations: str) -> None:
         body = {f"lossless.dev/{key.replace('_', '-')}": value for key, value in annotations.items()}
         self.patch_status("pods", name, {"metadata": {"annotations": body}})
+
+    def refuses_status(self, name: str, body: Object) -> bool:
+        """Whether this write of a pod's status is refused by the policy (a dry run)."""
+        path = f"/api/v1/namespaces/{self.ns}/pods/{name}/status?dryRun=All"
+        try:
+            self.box.api.request("PATCH", path, body, STRATEGIC)
+        except ApiError as error:
+            if "lossless-kept-out" not in str(error):
+                raise
+            return True
+        return False
 
     def patch_status(self, kind: str, name: str, body: Object) -> Object:
         group = "/api/v1" if kind == "pods" else "/apis/apps/v1"

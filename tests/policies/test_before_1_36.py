@@ -8,7 +8,7 @@ import pytest
 
 from localcluster.box import Box
 from tests.installed import install
-from tests.policies.bench import CONTROLLER_MANAGER_FLAGS, GATE, Bench, gates, make_node, replica
+from tests.policies.bench import CONTROLLER_MANAGER_FLAGS, GATE, Bench, gates, make_node, ready, replica
 
 VERSION = "1.34.4"
 ROLLOUT = {
@@ -61,6 +61,12 @@ def test_the_door_out_holds_and_opens(bench: Bench, held: list[str]) -> None:
 def test_with_the_rollout_deleted_held_pods_go(bench: Bench, held: list[str]) -> None:
     bench.kubectl("delete", "lr", "web")
     bench.until_pods(1, timeout=60)
+
+
+def test_a_withdrawn_pod_without_a_gate_is_kept_out(bench: Bench, held: list[str]) -> None:
+    name = bench.withdrawn()
+    bench.until(lambda: bench.refuses_status(name, ready("True")), "it is kept out")
+    assert not bench.refuses_status(name, ready("False"))
 
 
 def test_one_patch_of_the_status_carries_everything(bench: Bench) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from localcluster.api import ApiError
-from tests.policies.bench import DEPLOYMENT_CONTROLLER, GATE, NOW, Bench, pod
+from tests.policies.bench import DEPLOYMENT_CONTROLLER, GATE, LABELS, NOW, Bench, pod
 
-LABELS = {"lossless.dev/rollout": "web"}
 CONTROLLERS = (
     "system:serviceaccount:kube-system:replicaset-controller",
     "system:serviceaccount:kube-system:statefulset-controller",

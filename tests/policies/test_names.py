@@ -7,6 +7,7 @@ import re
 import yaml
 
 from lossless.api import names
+from lossless.core.passage import Stage
 from tests.policies.conftest import ROOT
 
 POLICIES = sorted((ROOT / "manifests" / "base" / "policies").glob("*.yaml"))
@@ -47,9 +48,15 @@ def test_the_door_out_reads_the_passage() -> None:
     }
 
 
+def test_who_is_kept_out_is_told_by_the_stage() -> None:
+    assert spelt("lossless-kept-out") == {names.ROLLOUT_LABEL, names.STAGE, names.TARGETS, names.GATE}
+    (policy,) = (one for one in OBJECTS if one["metadata"]["name"] == "lossless-kept-out" and "params" in str(one))
+    assert f"in {[stage.value for stage in Stage if stage.is_out]}" in str(policy).replace('\\"', "'")
+
+
 def test_every_policy_takes_a_kind_that_every_api_server_knows_as_its_parameter_and_fails_open() -> None:
     policies = [one for one in OBJECTS if not one["kind"].endswith("Binding")]
-    assert len(policies) == 3
+    assert len(policies) == 4
     for policy in policies:
         assert policy["spec"]["paramKind"] == {"apiVersion": "v1", "kind": "LimitRange"}
         assert policy["spec"]["failurePolicy"] == "Ignore"
@@ -59,7 +66,7 @@ def test_every_policy_takes_a_kind_that_every_api_server_knows_as_its_parameter_
 def test_every_binding_reads_the_parameters_of_the_objects_own_namespace() -> None:
     """A paramRef with a namespace would let that namespace decide for all the others."""
     bindings = [one for one in OBJECTS if one["kind"].endswith("Binding")]
-    assert len(bindings) == 3
+    assert len(bindings) == 4
     for binding in bindings:
         assert binding["spec"]["policyName"] == binding["metadata"]["name"]
         assert binding["spec"]["paramRef"] == {"name": names.PARAMETERS, "parameterNotFoundAction": "Allow"}

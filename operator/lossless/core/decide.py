@@ -281,8 +281,6 @@ def _way_out(pod: Pod, here: Moment, spared: frozenset[str]) -> Plan:
         gone = replace(passage, stage=Stage.DRAINING, since=here.now, waiting_for=wait.text, gone_at=here.now)
         return Plan(pod, wait, (Move(Verb.SETTLE, pod, gone, wait.reason, wait.message),))
     if wait.stage is Stage.WITHDRAWN and passage.gone_at is not None:
-        if not pod.gated:
-            return Plan(pod, wait)  # The kubelet's doing, at every sync: to count anew each time would never end.
         listed = replace(passage, stage=Stage.WITHDRAWN, since=here.now, waiting_for=wait.text, gone_at=None)
         return Plan(pod, wait, (Move(Verb.NOTE, pod, listed, wait.reason, wait.message),))
     return Plan(pod, wait, _note(pod, wait, here))
@@ -299,14 +297,15 @@ def _drained(pod: Pod, here: Moment) -> Plan:
 
 
 def _withdraw_again(pod: Pod, here: Moment) -> Move:
-    """Somebody else has let it in again: what was seen of it before that is worth nothing.
-
-    Where there is no gate of ours it was the kubelet, which does so at every sync; there it has to do that its Ready
-    condition has stood for a while (`way_out.settled`).
-    """
-    passage = replace(pod.passage, withdrawn_at=pod.passage.withdrawn_at or here.now)
-    if pod.gated:
-        passage = replace(passage, stage=Stage.WITHDRAWN, since=here.now, gone_at=None, drained_at=None)
+    """Somebody else has let it in again: what was seen of it before that is worth nothing."""
+    passage = replace(
+        pod.passage,
+        stage=Stage.WITHDRAWN,
+        since=here.now,
+        withdrawn_at=pod.passage.withdrawn_at or here.now,
+        gone_at=None,
+        drained_at=None,
+    )
     return Move(Verb.WITHDRAW, pod, passage, "Withdrawn", "it was let in again by somebody else", gate=False)
 
 

@@ -11,15 +11,6 @@ from lossless.core.world import Pod, Presence
 
 ASK_AGAIN: Final = timedelta(seconds=1)
 """How often a pod is asked for its requests in flight while it drains."""
-KUBELET_SYNC: Final = timedelta(seconds=10)
-"""How often a kubelet sets to rights what the API says of its pods (pkg/kubelet/status/status_manager.go)."""
-STANDS_AFTER: Final = timedelta(seconds=5)
-"""How long an overridden Ready condition must have stood at most, before its pod goes."""
-CLEAR_OF_SYNC: Final = timedelta(seconds=2)
-"""How long after the moment of a kubelet's sync it is sure that there was none."""
-A_SECOND: Final = timedelta(seconds=1)
-"""By so much a condition may have changed later than it says (metav1.Time has whole seconds); and so long before a
-kubelet's sync the last pod is let go whose Ready condition was overridden: it must be gone by then."""
 
 
 def told_everyone(pod: Pod, moment: Moment) -> Wait | None:
@@ -59,31 +50,6 @@ def settled(pod: Pod, moment: Moment) -> Wait | None:
     )
 
 
-def out_of_the_kubelets_way(pod: Pod, moment: Moment) -> Wait | None:
-    """It goes well between two syncs of its kubelet, where there is no gate of ours.
-
-    Its Ready condition was overridden, and at each sync its kubelet undoes that: it is listed again for an instant, and
-    that must not be the instant in which it dies. When those are shows in the first one after the withdrawal
-    (`ready_since` is then later); until then nobody knows.
-    """
-    withdrawn_at, stands_since = pod.passage.withdrawn_at, pod.ready_since
-    if pod.gated or not pod.containers_ready or withdrawn_at is None or stands_since is None:
-        return None
-    if stands_since >= withdrawn_at + CLEAR_OF_SYNC:  # Not by the withdrawal itself, which is written a little later.
-        begin = stands_since + A_SECOND + min(_settle(pod, moment), STANDS_AFTER)
-        end = stands_since + KUBELET_SYNC - A_SECOND
-        until = begin if moment.now < end else stands_since + KUBELET_SYNC + CLEAR_OF_SYNC
-    else:
-        until = withdrawn_at + KUBELET_SYNC + 2 * CLEAR_OF_SYNC
-    if moment.now >= until:
-        return None
-    message = (
-        f"its kubelet calls it ready again every {KUBELET_SYNC.seconds} s, and it must not go at such a moment; "
-        f"wait until {until:%H:%M:%S} UTC"
-    )
-    return Wait(Stage.DRAINING, "Settling", message, pod.passage.gone_at or moment.now, until)
-
-
 def not_held(pod: Pod, moment: Moment) -> Wait | None:
     """Nobody else keeps the door out shut."""
     held = next((hold for hold in pod.holds if hold.closes_out), None)
@@ -114,7 +80,6 @@ WAY_OUT: Final[tuple[Check, ...]] = (
     told_everyone,
     gone_from_every_source,
     settled,
-    out_of_the_kubelets_way,
     not_held,
     nothing_in_flight,
 )
