@@ -307,6 +307,7 @@ def check(world: World, decision: Decision, now: datetime) -> None:
         if isinstance(step, Move):
             _allowed_out(world, step, now)
             _allowed_in(world, step, now)
+    _one_at_a_time(world, decision, now)
     _wakes_up_in_time(world, decision, now)
     _comes_to_rest(world, decision, now)
 
@@ -379,6 +380,25 @@ def _allowed_in(world: World, step: Move, now: datetime) -> None:
         raise Broken(f"{pod.uid} is let in while somebody else keeps the door in shut")
     if warmup.requests and not (progress and progress.done):
         raise Broken(f"{pod.uid} is let in before it is warm")
+
+
+def _one_at_a_time(world: World, decision: Decision, now: datetime) -> None:
+    """Where traffic is hashed: beyond the wanted ones one pod comes in, and only after the last has been swapped."""
+    workload = world.workload
+    moves = [step for step in decision.steps if isinstance(step, Move)]
+    comes = [step for step in moves if step.verb is Verb.ADMIT and step.pod.stage.is_in and step.gate]
+    serving = sum(1 for pod in world.pods if pod.serving)
+    if not world.affine or workload is None or not comes or serving + len(comes) <= workload.wanted:
+        return
+    if len(comes) > 1 or serving > workload.wanted:
+        raise Broken(f"{len(comes)} come in, {serving} serve and {workload.wanted} are wanted")
+    drain = world.spec.drain
+    for pod in world.pods:
+        withdrawn_at, gone_at = pod.passage.withdrawn_at, pod.passage.gone_at
+        is_leaving = pod.live and pod.stage in (Stage.WITHDRAWN, Stage.DRAINING)
+        if is_leaving and withdrawn_at and now < withdrawn_at + drain.timeout:
+            if gone_at is None or now < gone_at + drain.settle:
+                raise Broken(f"{comes[0].pod.uid} comes in, and {pod.uid} is still on its way out")
 
 
 def _wakes_up_in_time(world: World, decision: Decision, now: datetime) -> None:

@@ -110,6 +110,7 @@ USERS: dict[str, Happening] = {
 SPEC: dict[str, Happening] = {
     "settle": lambda s, n: s.change_spec(drain={"settle": f"{2 + n}s"}),
     "max parallel": lambda s, n: s.change_spec(warmup={"requests": [{"port": 80}], "maxParallel": n + 1}),
+    "affinity": lambda s, n: s.change_spec(traffic={"affinity": ("None", "Hash")[n % 2]}),
     "no warm-up": lambda s, _: s.change_spec(warmup={}),
     "observe": lambda s, _: s.change_spec(mode="Observe"),
     "enforce": lambda s, _: s.change_spec(mode="Enforce"),
@@ -189,7 +190,8 @@ def settings_of(adopted: st.SearchStrategy[bool]) -> st.SearchStrategy[Setting]:
             "start": st.sampled_from([1.5, 0.0, 4.0]),
         }
     )
-    sections = st.fixed_dictionaries({"warmup": warmup, "drain": drain})
+    traffic = st.fixed_dictionaries({"affinity": st.sampled_from(["None", "Hash"])})
+    sections = st.fixed_dictionaries({"warmup": warmup, "drain": drain, "traffic": traffic})
     # With Recreate only the template tells which ReplicaSet is current: see test_stories.
     return st.tuples(deployment, sections, cluster, st.booleans(), adopted).map(
         lambda told: Setting(told[0], told[1], told[2], told[3] or told[0]["recreate"], told[4])

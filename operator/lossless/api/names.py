@@ -56,6 +56,9 @@ REGISTRIES: Final = f"{GROUP}/registries"
 TOLD: Final = f"{GROUP}/told"
 """Registries that can't be looked at and have been told to take the pod out."""
 
+SLOT: Final = f"{GROUP}/slot"
+"""On a pod: its place among the replicas, handed on from pod to pod, where traffic is hashed onto them."""
+
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 LOWEST_COST: Final = -(2**31)
 
@@ -75,5 +78,6 @@ PASSAGE_ANNOTATIONS: Final = (
     COST_BEFORE,
     ORIGINALS,
     TOLD,
+    SLOT,
 )
 """All that a passage leaves on a pod, and all that is taken off it again when the pod is let go."""

@@ -149,6 +149,11 @@ class Drain(Model):
     this is said."""
 
 
+class Affinity(StrEnum):
+    NONE = "None"
+    HASH = "Hash"
+
+
 class Traffic(Model):
     """Traffic sources that can't be found by themselves. Services are: by their selectors."""
 
@@ -161,6 +166,10 @@ class Traffic(Model):
     """Service registries whose consumers call the pods."""
     routes: Annotated[list[RouteRef], Field(max_length=16)] = []
     """Routes with weights, in which new pods ramp."""
+    affinity: Affinity = Affinity.NONE
+    """Whether a hash keeps each client at its pod (Envoy ring hash, consistentHash of Istio). Hash: a release swaps
+    pods one at a time, and a new pod takes over the slot of the one that it replaces (annotation `lossless.dev/slot`).
+    """
 
 
 class LosslessRolloutSpec(Model):
@@ -181,6 +190,11 @@ class LosslessRolloutSpec(Model):
                 "!has(self.warmup.ramp) || "
                 "duration(self.warmup.delay) + duration(self.warmup.ramp.duration) < duration(self.warmup.timeout)",
                 "warmup.timeout must be longer than warmup.delay and warmup.ramp.duration together",
+            ),
+            (
+                "!has(self.warmup.ramp) || self.traffic.affinity != 'Hash'",
+                "warmup.ramp and traffic.affinity: Hash exclude each other: a split by weight comes before the hash "
+                "and would move clients away from their pods",
             ),
             ("duration(self.drain.timeout) <= duration('24h')", "drain.timeout must be a day or less"),
             ("duration(self.warmup.timeout) <= duration('24h')", "warmup.timeout must be a day or less"),

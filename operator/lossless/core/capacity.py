@@ -37,13 +37,14 @@ def floor(world: World, now: datetime) -> int:
     """Serving pods never fall below this by our doing.
 
     The wanted replicas; less maxUnavailable where the strategy gives no surge or there is no room for it, for else a
-    full cluster would never finish a release.
+    full cluster would never finish a release. Pods that are swapped one at a time are missing one at a time.
     """
     workload = world.workload
     if workload is None or workload.recreate:
         return 0
     if workload.max_surge == 0 or has_no_room(world, now):
-        return max(0, workload.wanted - workload.max_unavailable)
+        missing = min(1, workload.max_unavailable) if world.affine else workload.max_unavailable
+        return max(0, workload.wanted - missing)
     return workload.wanted
 
 

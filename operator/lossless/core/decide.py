@@ -6,13 +6,14 @@ operator that was killed halfway are no cases of their own.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from lossless.api import names
 from lossless.api.resource import Mode
-from lossless.core import capacity, moment, report, way_in, way_out
+from lossless.core import capacity, moment, report, swaps, way_in, way_out
 from lossless.core.moment import Moment, progress_of
 from lossless.core.passage import Passage, Stage
 from lossless.core.steps import Decision, Event, LetGo, Move, SetKeep, StartWarmup, Step, Verb
@@ -42,9 +43,9 @@ def decide(world: World, now: datetime) -> Decision:
     if world.workload is None or world.problem or world.spec.mode is Mode.OBSERVE:
         steps = let_go(world.pods, world.workload.groups if world.workload else ())
         return Decision(status=report.status_of(moment.at(world, now), ()), steps=steps)
-    here = moment.at(world, now)
-    spared = _spared(here)
-    plans = [_with_tellings(_plan(pod, here, spared), here) for pod in world.pods if pod.live]
+    here = swaps.with_turns(moment.at(world, now))
+    spared, slots = _spared(here), swaps.slots(here)
+    plans = [_with_tellings(_with_slot(_plan(pod, here, spared), slots), here) for pod in world.pods if pod.live]
     moves = tuple(step for plan in plans for step in plan.steps)
     raised, lowered = _keeps(here, moves)
     # Who is being deleted past the door is taken out everywhere at once: its preStop sleep is all the time there is.
@@ -58,6 +59,18 @@ def decide(world: World, now: datetime) -> Decision:
         wake_at=_wake_at(here, plans),
         ramp=here.ramp,
     )
+
+
+def _with_slot(plan: Plan, slots: Mapping[str, int]) -> Plan:
+    """With its slot written on it, where pods have slots and it has another one, or none yet."""
+    slot, move = slots.get(plan.pod.uid), next((step for step in plan.steps if isinstance(step, Move)), None)
+    passage = move.passage if move else plan.pod.passage
+    if slot is None or slot == passage.slot or passage.stage is not Stage.ADMITTED:
+        return plan
+    passage = replace(passage, slot=slot)
+    if move is None:
+        return replace(plan, steps=(*plan.steps, Move(Verb.NOTE, plan.pod, passage, "Slot", f"it has slot {slot}")))
+    return replace(plan, steps=tuple(replace(step, passage=passage) if step is move else step for step in plan.steps))
 
 
 def _with_tellings(plan: Plan, here: Moment) -> Plan:
@@ -96,7 +109,7 @@ def _spared(here: Moment) -> frozenset[str]:
     cold = [pod for pod in here.world.pods if pod.live and not here.is_surplus(pod) and _cold_again(pod, here)]
     # To close a cold pod where it would be let in cold again is no use (Recreate has no floor, but wants one to serve).
     needed = max(here.floor, here.tolerated)
-    for pod, least in (*((pod, here.floor) for pod in here.surplus), *((pod, needed) for pod in cold)):
+    for pod, least in (*((pod, here.floor) for pod in swaps.first_out(here)), *((pod, needed) for pod in cold)):
         if pod.stage.is_out or (pod.able and able <= least) or (pod.serving and serving <= least):
             continue
         able -= pod.able

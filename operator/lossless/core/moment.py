@@ -12,6 +12,18 @@ from lossless.core.world import Pod, RampStep, WarmupProgress, World
 
 
 @dataclass(frozen=True, slots=True)
+class Turns:
+    """Whose turn it is to be let in, where pods are swapped one at a time (`lossless.core.swaps`)."""
+
+    pods: frozenset[str]
+    """Those who may come in now (uids)."""
+    why: str
+    """What the others wait for."""
+    until: datetime | None = None
+    """When that will look different by itself; None: only an event ends it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Moment:
     """What every check of a way may look at."""
 
@@ -30,6 +42,8 @@ class Moment:
     """What the pods that ramp are given now; None: none does."""
     needed_cold: frozenset[str]
     """Pods to be let in at once, warm or not, since fewer serve than the strategy tolerates (uids)."""
+    turns: Turns | None = None
+    """None: everybody may come in as soon as it is ready to."""
 
     def is_surplus(self, pod: Pod) -> bool:
         return pod.uid in self.going
@@ -50,7 +64,7 @@ def at(world: World, now: datetime) -> Moment:
         serving=len(capacity.serving(world)),
         established=established,
         tolerated=capacity.tolerated(world.workload, established) if world.workload else 0,
-        slots=_slots(world, [pod for pod in coming if pod.stage is not Stage.RAMPING]),
+        slots=_slots(world, [pod for pod in coming if _may_warm_up(pod, world)]),
         ramp=_ramp(world, now),
         needed_cold=_needed_cold(world, established, coming),
     )
@@ -118,6 +132,13 @@ def _slots(world: World, coming: list[Pod]) -> frozenset[str]:
     warming = sum(1 for pod in coming if pod.stage is Stage.WARMING)
     # Whoever warms up keeps its slot, also when maxParallel was lowered meanwhile.
     return frozenset(pod.uid for pod in coming[: max(limit, warming)])
+
+
+def _may_warm_up(pod: Pod, world: World) -> bool:
+    """It is not beyond that: neither does it ramp, nor is it warm and waits for its turn."""
+    progress = progress_of(pod)
+    waits = world.affine and progress is not None and progress.done and not has_failed(pod, world)
+    return pod.stage is not Stage.RAMPING and not waits
 
 
 def _needed_cold(world: World, established: int, coming: list[Pod]) -> frozenset[str]:

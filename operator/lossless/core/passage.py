@@ -59,6 +59,8 @@ class Passage:
     """By registry: what it said of the pod before we told it anything. Those that are not here were not told."""
     told: tuple[str, ...] = ()
     """Registries that can't be looked at and have been told to take it out."""
+    slot: int | None = None
+    """Its place among the replicas (`lossless.core.swaps`); None: pods have none."""
 
     def original(self, source: str) -> str | None:
         """What to put back there; None: it was not told anything."""
@@ -79,6 +81,7 @@ class Passage:
             names.COST_BEFORE: self.cost_before,
             names.ORIGINALS: json.dumps(dict(self.originals), sort_keys=True) if self.originals else None,
             names.TOLD: ",".join(self.told) or None,
+            names.SLOT: None if self.slot is None else str(self.slot),
         }
 
     @classmethod
@@ -100,6 +103,7 @@ class Passage:
             cost_before=annotations.get(names.COST_BEFORE),
             originals=_originals(annotations.get(names.ORIGINALS)),
             told=tuple(sorted({one for one in annotations.get(names.TOLD, "").split(",") if one})),
+            slot=_count(annotations[names.SLOT]) if annotations.get(names.SLOT, "").isdecimal() else None,
         )
 
 

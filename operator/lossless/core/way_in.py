@@ -78,6 +78,8 @@ def ramped(pod: Pod, moment: Moment) -> Wait | None:
     asked = moment.world.spec.warmup.ramp
     if asked is None or not moment.world.weighted or moment.serving < 1 or pod.uid in moment.needed_cold:
         return None
+    if moment.world.affine:
+        return None  # A split by weight comes before the hash, and would move clients away from their pods.
     begun = pod.passage.since if pod.stage is Stage.RAMPING and pod.passage.since else moment.now
     age = moment.now - begun
     if age >= asked.duration:
@@ -91,6 +93,14 @@ def ramped(pod: Pod, moment: Moment) -> Wait | None:
     return Wait(Stage.RAMPING, "Ramping", message, begun, until)
 
 
+def its_turn(pod: Pod, moment: Moment) -> Wait | None:
+    """Where pods are swapped one at a time: the swap before its own has been seen through."""
+    if moment.turns is None or pod.uid in moment.turns.pods or pod.uid in moment.needed_cold:
+        return None
+    message = f"pods are swapped one at a time: {moment.turns.why}"
+    return Wait(Stage.WAITING, "Turn", message, _start(pod), moment.turns.until)
+
+
 WAY_IN: Final[tuple[Check, ...]] = (started, not_held, settled_in, slot_free, primed, ramped)
 _HOLD: Final[tuple[Check, ...]] = (slot_free, primed)
 """What is left of it at warmup.timeout where warm-up must have succeeded."""
@@ -101,8 +111,13 @@ def wait_on_the_way_in(pod: Pod, moment: Moment) -> Wait | None:
 
     ``warmup.timeout`` bounds every wait from the moment its containers were ready. It does not make up for containers
     that are not ready, nor for a warm-up that its owner has asked to succeed (onFailure: Hold): past it, that wait is
-    overdue.
+    overdue. Nor is it about its turn, which may be the hundredth: each swap has bounds of its own.
     """
+    return wait_to_be_fit(pod, moment) or its_turn(pod, moment)
+
+
+def wait_to_be_fit(pod: Pod, moment: Moment) -> Wait | None:
+    """The same, whosever turn it is."""
     if started(pod, moment) or not timed_out(pod, moment):
         wait = first_wait(WAY_IN, pod, moment)
         return bounded(wait, _deadline(pod, moment)) if wait and wait.reason != "ContainersNotReady" else wait

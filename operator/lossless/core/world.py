@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from lossless.api.resource import LosslessRolloutSpec, LosslessRolloutStatus
+from lossless.api.resource import Affinity, LosslessRolloutSpec, LosslessRolloutStatus
 from lossless.core.passage import Hold, Passage, Stage
 from lossless.core.ramp import share
 
@@ -250,3 +250,8 @@ class World:
     followers_caught_up_at: datetime | None = None
     """When those who follow the API server (every kube-proxy, every gateway) know again what it knows, after it was out
     of reach. Before that, nothing that it says is evidence of what they do. None: there was no such time."""
+
+    @property
+    def affine(self) -> bool:
+        """Traffic is hashed onto the pods: they are swapped one at a time, and not ramped."""
+        return self.spec.traffic.affinity is Affinity.HASH
