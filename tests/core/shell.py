@@ -396,9 +396,9 @@ def _one_at_a_time(world: World, decision: Decision, now: datetime) -> None:
     for pod in world.pods:
         withdrawn_at, gone_at = pod.passage.withdrawn_at, pod.passage.gone_at
         is_leaving = pod.live and pod.stage in (Stage.WITHDRAWN, Stage.DRAINING)
-        if is_leaving and withdrawn_at and now < withdrawn_at + drain.timeout:
-            if gone_at is None or now < gone_at + drain.settle:
-                raise Broken(f"{comes[0].pod.uid} comes in, and {pod.uid} is still on its way out")
+        is_seen = gone_at is None or now < gone_at + drain.settle
+        if is_leaving and is_seen and withdrawn_at and now < withdrawn_at + drain.timeout:
+            raise Broken(f"{comes[0].pod.uid} comes in, and {pod.uid} is still on its way out")
 
 
 def _wakes_up_in_time(world: World, decision: Decision, now: datetime) -> None:

@@ -6,21 +6,24 @@ members stand in a random order, and it is with the first of those that are in. 
 - Every key has to move once, for its pod goes. Nothing is better than 1 move a key.
 - On a ring over addresses a new pod X lies elsewhere than the old one A that it replaces. X takes the keys of its own
   arcs from everybody, A leaves its keys to everybody. A key moves if X or A is the first of N + 1 members: 2/(N + 1),
-  and over all N swaps 2N/(N + 1), which is 1.67 for 5 pods. It does not matter whether the ring sees X come before A
-  goes or both at once: for a given key X is first or A is, never both. If A goes first it does: each key of A moves
-  away, and X takes as many from everybody again, 2 moves a key in all. So X comes first, capacity never falls, and nothing is lost by it.
-- Fewer and larger changes mean fewer moves: b pods at a time make 2N/(N + b), all of them together 1, and then half of
-  all clients move in one moment, twice. A release that does not wait for each other's swaps has any number in between,
-  and beyond 2 where pods go before others come.
+  and over all N swaps 2N/(N + 1), which is 1.67 for 5 pods. It is the same whether X comes before A goes or both change
+  at once; if A goes before X comes it is 2.
+- b pods at a time make 2N/(N + b), and all of them together 1: but then half of all clients move in one moment, twice.
+- That is so for points that stay where they are. Envoy deals about as many points as before to however many members
+  there are (`minimum_ring_size`), so a member more or less takes some from all the others, and gives them back
+  afterwards: while there are N + 1, about 1/(N + 1) of all keys are elsewhere.
 - That each key moves once, and only when its own pod is swapped, takes a ring over something that X inherits from A.
   That is the slot: a number that the operator hands on from pod to pod (annotation `lossless.dev/slot`), for whoever
-  feeds the ring to hash by (Envoy: `hash_key` in the endpoint's metadata `envoy.lb`). With the same key, X and A have
-  the same points on the ring, and nobody else's arcs change.
+  feeds the ring to hash by (Envoy: `hash_key` in the endpoint's metadata `envoy.lb`), with one pod a slot, the youngest
+  that is ready. Then neither the number of members nor anybody's points change.
 
-So a swap is: X is let in; when callers are seen to have it, A is withdrawn, which has the slot that X has taken over;
-when A is gone from every source and has settled, the next pod has its turn. Where pods are missing (scale-out, a lost
-node, maxSurge 0 after A has gone) nobody waits for a turn: to fill up is no swap, capacity comes first, and together
-they move fewer keys than one after the other. The same is true of a scale-in.
+So a swap is: X is let in and takes over the slot of A; when callers are seen to have X, A is withdrawn; when A is gone
+from every source and has settled, the next pod has its turn. Not both in one turn: each is then up to its own kubelet,
+and which is first is chance. Of 5 swaps a gateway saw none as one change, and A go first in 4: fewer than the wanted
+pods, and slots that nobody has, for 0.2 s.
+
+Where pods are missing (scale-out, a lost node, maxSurge 0 after A has gone) nobody waits for a turn: to fill up is no
+swap, capacity comes first, and together they move fewer keys than one after the other. The same is true of a scale-in.
 
 Nothing here waits without an end: for a pod that is let in and that nobody lists, `SEEN_WITHIN`; for one that goes,
 drain.timeout; while the workload is paused, until it is resumed.
@@ -58,7 +61,7 @@ def with_turns(here: Moment) -> Moment:
         turns = Turns(frozenset(), "one that was let in has to serve, and another one to go, before the next", soonest)
     elif leaving:
         turns = Turns(frozenset(), f"{min(leaving)} has to be out of everybody's sight before the next", soonest)
-    elif _next_out(here) is None:
+    elif not _to_be_swapped(here):
         turns = Turns(frozenset(), "there is none to be swapped with while the workload is paused")
     else:
         turns = Turns(frozenset(pod.uid for pod in fit[:1]), "others come in first")
@@ -100,7 +103,7 @@ def slots(here: Moment) -> Mapping[str, int]:
     for pod in inside:
         if pod.uid not in found:
             have(pod, next(free))
-    inherited = (found[pod.uid] for pod in first_out(here) if pod.uid in found and found[pod.uid] not in taken)
+    inherited = (found[pod.uid] for pod in _to_be_swapped(here) if pod.uid in found and found[pod.uid] not in taken)
     is_swap = here.world.workload is not None and here.serving >= here.world.workload.wanted
     for pod in _fit(here):
         if pod.uid in here.turns.pods or pod.uid in here.needed_cold:
@@ -133,8 +136,9 @@ def _first_in(pod: Pod) -> tuple[datetime, str]:
     return pod.passage.admitted_at or pod.created_at, pod.uid
 
 
-def _next_out(here: Moment) -> Pod | None:
-    return next((pod for pod in first_out(here) if pod.able), None)
+def _to_be_swapped(here: Moment) -> list[Pod]:
+    """Those who serve until another one does in their place, the next one first."""
+    return [pod for pod in first_out(here) if pod.able]
 
 
 def _coming_until(pod: Pod, here: Moment) -> datetime | None:
