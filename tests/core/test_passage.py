@@ -22,6 +22,7 @@ PASSAGES = st.builds(
     gone_at=st.none() | TIMES,
     drained_at=st.none() | TIMES,
     cost_before=st.none() | st.text(max_size=5),
+    slot=st.none() | st.integers(0, 10**8),
 )
 
 

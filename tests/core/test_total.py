@@ -39,6 +39,7 @@ PASSAGES = st.builds(
     gone_at=MAYBE,
     drained_at=MAYBE,
     cost_before=st.sampled_from([None, "", "7", "--7", "9" * 20]),
+    slot=st.sampled_from([None, 0, 1, 2]),
 )
 HOLDS = st.sampled_from(["in: x", "out: x", "both: x", ""]).map(lambda text: Hold.all_in({"hold.lossless.dev/x": text}))
 
@@ -84,10 +85,11 @@ def pods(draw: st.DrawFn) -> Pod:
 
 def specs() -> st.SearchStrategy[LosslessRolloutSpec]:
     return st.builds(
-        lambda mode, requests, delay, failure, parallel, settle, in_flight, on_timeout: spec(
+        lambda mode, requests, delay, failure, parallel, settle, in_flight, on_timeout, affinity: spec(
             mode=mode,
             warmup={"requests": requests, "delay": delay, "onFailure": failure, "maxParallel": parallel},
             drain={"settle": settle, "onTimeout": on_timeout} | in_flight,
+            traffic={"affinity": affinity},
         ),
         st.sampled_from(["Enforce", "Enforce", "Enforce", "Observe"]),
         st.sampled_from([[], [{"port": 80}]]),
@@ -97,6 +99,7 @@ def specs() -> st.SearchStrategy[LosslessRolloutSpec]:
         st.sampled_from(["0s", "5s"]),
         st.sampled_from([{}, {"inFlight": {"port": 80}}]),
         st.sampled_from(["Hold", "Release"]),
+        st.sampled_from(["None", "Hash"]),
     )
 
 
