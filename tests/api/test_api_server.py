@@ -72,7 +72,7 @@ def test_a_target_alone_is_enough_and_defaults_are_filled_in(box: Box) -> None:
         "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
         "warmup": {"delay": "0s", "onFailure": "Continue", "maxParallel": "25%", "timeout": "10m"},
         "drain": {"settle": "5s", "timeout": "10m", "onTimeout": "Hold"},
-        "traffic": {},
+        "traffic": {"affinity": "None"},
     }
     assert "status" not in made
 
@@ -99,6 +99,7 @@ def test_defaults_are_filled_in_below_what_is_given(box: Box) -> None:
         {"drain": {"inFlight": {"port": "metrics", "metric": "http_in_flight"}}},
         {"warmup": {"maxParallel": 3}},
         {"traffic": {"registries": [{"name": "gateway", "http": {"gone": {"url": "http://gateway:9000/{ip}"}}}]}},
+        {"traffic": {"affinity": "Hash"}},
         {"warmup": {"maxParallel": "100%"}},
         {"warmup": {"delay": "1m30s", "timeout": "24h"}},
         with_request(exec={"command": ["/warm"]}),
@@ -172,6 +173,10 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
     "a header's name with a colon": (with_header(name="X:", value=""), "headers[0].name"),
     "a header without a name": (with_header(name="", value=""), "headers[0].name"),
     "an endless header": (with_header(name="X", value="a" * 4097), "may not be more than 4096 bytes"),
+    "a ramp beside a hash": (
+        {"warmup": {"ramp": {}}, "traffic": {"affinity": "Hash"}}, "traffic.affinity: Hash exclude each other",
+    ),
+    "an affinity that nobody knows": ({"traffic": {"affinity": "Ring"}}, 'supported values: "None", "Hash"'),
     "no command": (with_request(exec={"command": []}), "exec.command"),
     "a command that is a text": (with_request(exec={"command": "rm -rf /"}), "exec.command"),
     "too many kinds of requests": ({"warmup": {"requests": [PORT] * 17}}, "must have at most 16 items"),

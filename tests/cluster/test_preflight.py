@@ -148,6 +148,17 @@ async def test_a_hashing_destination_rule_is_known_of_before_any_pod_ramps() -> 
     assert "consistentHash" in said(made)["RouteNotSplit"]
 
 
+async def test_a_hash_over_addresses_is_found_where_pods_are_swapped_for_a_hash() -> None:
+    made = at_rest(traffic={"affinity": "Hash"})
+    hashed = destination_rule(
+        trafficPolicy={"loadBalancer": {"consistentHash": {"useSourceIp": True}}}, namespace=objects.NAMESPACE
+    )
+    made.has(RULES, hashed, watched=False)
+    assert "list destinationrules" in await reads(made)
+    found = made.reconciler.preflight.findings(gathered(made), None)
+    assert "HashByAddress" in {one.reason for one in found}
+
+
 async def test_when_the_api_server_does_not_answer_the_turn_goes_on_and_it_is_asked_again() -> None:
     made = at_rest()
     made.has(INGRESSES, upstream(), watched=False)

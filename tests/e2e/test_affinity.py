@@ -21,6 +21,7 @@ PODS, KEYS = 5, 50
 RATE = 100
 """Requests a second on each ring: each client asks twice a second."""
 STRATEGY = {"maxSurge": "25%", "maxUnavailable": "25%"}
+DIES = ["--on-term", "die"]
 SLOT = "lossless.dev/slot"
 
 
@@ -56,7 +57,7 @@ def moved_by(found: tuple[Move, ...], slot_of: Mapping[str, str]) -> list[Move]:
 
 def test_a_native_release_moves_clients_about_and_loses_some(web: Callable[..., Web], box: Box) -> None:
     """The negative control."""
-    outcome = released(web(replicas=PODS, strategy=STRATEGY).deploy(), ADDRESSES)
+    outcome = released(web(app=DIES, replicas=PODS, strategy=STRATEGY).deploy(), ADDRESSES)
     assert outcome.lost
     assert len(moves(outcome.results)) > 1.5 * KEYS
 
@@ -64,7 +65,7 @@ def test_a_native_release_moves_clients_about_and_loses_some(web: Callable[..., 
 def test_each_client_moves_once_and_only_when_its_own_pod_is_swapped(
     web: Callable[..., Web], operator: Operator
 ) -> None:
-    app = web(replicas=PODS, strategy=STRATEGY).gated(traffic={"affinity": "Hash"}, drain={"settle": "2s"})
+    app = web(app=DIES, replicas=PODS, strategy=STRATEGY).gated(traffic={"affinity": "Hash"}, drain={"settle": "2s"})
     before = slots(app)
     assert sorted(before.values()) == [str(number) for number in range(PODS)]
     outcome = released(app, ADDRESSES, SLOTS)

@@ -167,9 +167,9 @@ class Traffic(Model):
     routes: Annotated[list[RouteRef], Field(max_length=16)] = []
     """Routes with weights, in which new pods ramp."""
     affinity: Affinity = Affinity.NONE
-    """Whether a hash keeps each client at its pod (Envoy ring hash, consistentHash of Istio). Hash: a release swaps
-    pods one at a time, and a new pod takes over the slot of the one that it replaces (annotation `lossless.dev/slot`).
-    """
+    """Whether a hash over slots keeps each client at its pod. Hash: a release swaps pods one at a time, and a new pod
+    takes over the slot (annotation `lossless.dev/slot`) of the one that it replaces. Of no use where the hash is over
+    addresses."""
 
 
 class LosslessRolloutSpec(Model):

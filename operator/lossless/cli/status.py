@@ -72,5 +72,5 @@ def _waits(world: World, now: datetime) -> dict[str, str]:
     return due | {pod.uid: wait.text for pod, wait in decision.waits if wait.reason not in _OPERATORS_OWN}
 
 
-_OPERATORS_OWN: Final = frozenset({"WarmingUp", "InFlight", "WarmupSlot"})
+_OPERATORS_OWN: Final = frozenset({"WarmingUp", "InFlight", "WarmupSlot", "Turn"})
 """Waits on what is known to the operator's process alone."""

@@ -117,8 +117,9 @@ class Preflight:
             services=services,
             ramps=spec.warmup.ramp is not None,
             routes=routes,
-            policies=await self._list(DESTINATION_RULES, namespace) if by_istio else (),
+            policies=await self._list(DESTINATION_RULES, namespace) if by_istio or gathered.world.affine else (),
             ingresses=await self._list(INGRESSES, namespace) if services else (),
+            affine=gathered.world.affine,
         )
         return refused | route_findings.refusals(facts), route_findings.find(facts)
 

@@ -131,6 +131,7 @@ def test_destination_rules_are_obeyed_where_istio_serves_a_route() -> None:
             [virtual_service([to("web")])],
             {"policies": [destination_rule(trafficPolicy={"loadBalancer": {"warmup": {"duration": "60s"}}})]},
         ),
+        ("HashByAddress", [], {"policies": [destination_rule(trafficPolicy=HASHED)], "ramps": False, "affine": True}),
     ],
 )
 def test_a_hazard_is_found(reason: str, documents: list[Any], more: dict[str, Any]) -> None:

@@ -39,6 +39,8 @@ class RouteFacts:
     """As for `Route.refusal`."""
     ingresses: Sequence[Raw] = ()
     """Those of the namespace."""
+    affine: bool = False
+    """Pods are swapped one at a time, and have slots."""
 
     @property
     def names(self) -> frozenset[str]:
@@ -191,6 +193,24 @@ def retries(facts: RouteFacts) -> Finding | None:
     )
 
 
+# -- affinity ---------------------------------------------------------------------------------------------------------
+
+
+def hash_by_address(facts: RouteFacts) -> Finding | None:
+    """Istio's rings are over addresses: nothing tells them of slots."""
+    found = _rules(facts, lambda policy: bool(mapping(policy.get("loadBalancer")).get("consistentHash")))
+    if not facts.affine or not found:
+        return None
+    return Finding(
+        reason="HashByAddress",
+        message=f"DestinationRule {listed(found)} hashes requests to the pods' addresses, and each new pod has another "
+        "one: a release also moves clients whose own pod is not being swapped, and swapping one at a time makes that "
+        "no better",
+        fix="Hash by slot (annotation lossless.dev/slot) where your gateway's endpoints are in your own hands; else "
+        "leave spec.traffic.affinity out",
+    )
+
+
 CHECKS: Final[tuple[Check, ...]] = (
     ingress_service_upstream,
     ingress_canary,
@@ -198,6 +218,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     outlier_detection,
     ramped_twice,
     retries,
+    hash_by_address,
     split_by_owner,
 )
 
