@@ -233,3 +233,17 @@ def test_a_wait_for_a_turn_wakes_up_in_time() -> None:
     decision = decided(hashed(), a, old("b", serving()), new("x", serving(9), passing(slot=0)), fit("y"))
     assert decision.wake_at is not None
     assert NOW < decision.wake_at <= within(2)
+
+
+@pytest.mark.parametrize("seconds", range(0, 30, 3))
+def test_undone_at_any_moment_each_slot_goes_there_and_back_at_most(seconds: int) -> None:
+    scenario = Scenario.of(spec(traffic={"affinity": "Hash"}, drain={"settle": f"{SETTLE:g}s"}), replicas=3, surge=2)
+    scenario.run_out()
+    scenario.release()
+    scenario.run(seconds)
+    scenario.cluster.undo()
+    changes = watched(scenario)
+    scenario.must_have_converged()
+    assert all(set(homes) == {"0", "1", "2"} for homes in changes)
+    moved = Counter(slot for before, after in pairwise(changes) for slot in after if before[slot] != after[slot])
+    assert max(moved.values(), default=0) <= 1, "from where it was when it was undone, to where it ends"

@@ -20,7 +20,7 @@ def pod(created: str, slot: str | None = None) -> dict[str, Any]:
 
 
 def test_only_ready_endpoints_are_in_it() -> None:
-    slices = [
+    slices: list[dict[str, Any]] = [
         {"ports": [{"port": 80}], "endpoints": [endpoint("10.0.0.1", "a", ready=True), endpoint("10.0.0.2", "b")]},
         {"ports": [{"port": 80}], "endpoints": [endpoint("10.0.0.3", "c", ready=False)]},
         {"ports": [{"port": 80}], "endpoints": None},

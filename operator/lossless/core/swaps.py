@@ -11,7 +11,7 @@ members stand in a random order, and it is with the first of those that are in. 
 - b pods at a time make 2N/(N + b), and all of them together 1: but then half of all clients move in one moment, twice.
 - That is so for points that stay where they are. Envoy deals about as many points as before to however many members
   there are (`minimum_ring_size`), so a member more or less takes some from all the others, and gives them back
-  afterwards: while there are N + 1, about 1/(N + 1) of all keys are elsewhere.
+  afterwards: while there are N + 1, about 1/(N + 1) of all keys are elsewhere (envoyproxy/envoy#22558).
 - That each key moves once, and only when its own pod is swapped, takes a ring over something that X inherits from A.
   That is the slot: a number that the operator hands on from pod to pod (annotation `lossless.dev/slot`), for whoever
   feeds the ring to hash by (Envoy: `hash_key` in the endpoint's metadata `envoy.lb`), with one pod a slot, the youngest
