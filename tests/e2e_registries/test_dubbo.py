@@ -19,8 +19,6 @@ from tests.e2e.workloads import Manifest
 from tests.e2e_registries.shops import Shop, go_on_without_registry, wait_until_answered
 from tests.localcluster.registries import made
 
-RULE = f"/dubbo/config/dubbo/{INTERFACE}::.configurators"
-
 
 class DubboRegistry:
     """Interfaces and applications in ZooKeeper."""
@@ -48,8 +46,9 @@ class DubboRegistry:
 
     def held(self, service: str) -> Mapping[str, str]:
         found = self.zookeeper.children(f"/services/{service}")
-        rule = self.zookeeper.read(RULE) or ""
-        return {each: "disabled" if _is_disabled(each, rule) else "" for each in found}
+        # Groups are named after services here.
+        router = self.zookeeper.read(f"/dubbo/config/dubbo/{INTERFACE}::{service}.condition-router") or ""
+        return {each: "taken out" if f"{each}," in router else "" for each in found}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +70,6 @@ class DubboShop(Shop):
 
     def addresses(self) -> set[str]:
         return {address.replace(":8080", f":{PORT}") for address in super().addresses()}
-
-
-def _is_disabled(address: str, rule: str) -> bool:
-    """Whether one of the rule's entries disables it."""
-    entries = rule.split("\n- ")
-    return any(address in entry and "disabled: true" in entry.replace("'", "") for entry in entries)
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -60,6 +61,12 @@ class Shop:
                 await registry.close()
 
         return asyncio.run(doing())
+
+    def rule(self, address: str, parameters: Mapping[str, str]) -> None:
+        """Writes a configurator rule of somebody else."""
+        config = {"side": "consumer", "providerAddresses": [address], "parameters": parameters}
+        head = {"configVersion": "v2.7", "scope": "service", "key": INTERFACE}
+        self.server.write(RULE, json.dumps({**head, "configs": [config]}))
 
     def presence(self, instance: Instance) -> Presence:
         seen: Presence = self.do("look", [instance])[instance.uid].presence
@@ -140,15 +147,15 @@ def test_who_has_just_chosen_a_pod_loses_its_request_to_a_rule_and_none_to_a_rou
             shop.do("restore", A)
             shop.until("both answer", both_answer)
         assert not run.so_far().lost, run.so_far().explain()
-        for parameter in ('"disabled": "true"', '"weight": "50"'):
-            rule = f'{{"key": "{INTERFACE}", "configs": [{{"side": "consumer", "parameters": {{{parameter}}}, '
-            mark = run.mark(parameter)
-            shop.server.write(RULE, f'{rule}"providerAddresses": ["{A.addresses[0]}:{PORT}"]}}]}}')
+        for parameter in ({"weight": "50"}, {"disabled": "true"}):
+            mark = run.mark(str(parameter))
+            shop.rule(f"{A.addresses[0]}:{PORT}", parameter)
             box.wait_until(lambda mark=mark: run.so_far().window(mark).lost, describe=f"one is lost to {parameter}")  # type: ignore[misc]
             assert all("destroyed" in lost.detail for lost in run.so_far().lost), run.so_far().explain()
-        shop.server.write(RULE, f'{rule}"providerAddresses": ["0.0.0.0:0"]}}]}}')
+        shop.rule("0.0.0.0:0", {"disabled": "true"})
         shop.until("both answer", both_answer)
         shop.server.delete(RULE)
+    shop.until("both answer", both_answer)
 
 
 def test_a_weight_is_a_share_for_consumers_of_every_kind(shop: Shop) -> None:
