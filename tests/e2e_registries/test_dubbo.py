@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from localcluster.servers.dubbo import INTERFACE, PORT, Provider
 from localcluster.servers.zookeeper import ZooKeeper
 from tests.e2e.operators import Operator
 from tests.e2e.workloads import Manifest
-from tests.e2e_registries.shops import Shop, go_on_without_registry, wait_until_answered
+from tests.e2e_registries.shops import Shop, go_on_without_registry, storm, wait_until_answered
 from tests.localcluster.registries import made
 
 
@@ -59,10 +59,18 @@ class DubboShop(Shop):
     app: Sequence[str] = ()
     replicas: int = 2
     grace: int = 1
+    delay: int | None = None
+    """Milliseconds after its start that it registers and serves: it starts closed."""
 
     def deployment(self, version: str = "1") -> Manifest:
         whole = super().deployment(version)
-        provider = Provider(self.registry.zookeeper.connect_string, app=self.namespace, group=self.namespace, qos="off")
+        provider = Provider(
+            self.registry.zookeeper.connect_string,
+            app=self.namespace,
+            group=self.namespace,
+            qos="off",
+            delay=self.delay,
+        )
         container = provider.container()
         container["env"].append({"name": "VERSION", "value": version})
         whole["spec"]["template"]["spec"]["containers"] = [container]
@@ -106,6 +114,18 @@ def test_by_itself_a_release_loses_requests(dubbo: DubboShop) -> None:
 def test_a_release_loses_nothing_and_leaves_nothing_of_ours(dubbo: DubboShop, operator: Operator) -> None:
     app = dubbo.cared_for()
     outcome = released(app)
+    assert not outcome.lost, outcome.explain()
+    app.wait_until_nothing_is_left()
+
+
+def test_a_storm_over_providers_that_start_closed_loses_nothing(dubbo: DubboShop, operator: Operator) -> None:
+    app = replace(dubbo, replicas=4, delay=3000).cared_for()
+    registry = app.registry.zookeeper.connect_string
+    plan = DubboPlan(rate=30, registry=registry, group=app.namespace, path="/slow?s=1")
+    with running_dubbo(app.box, plan, namespace=app.namespace, reconciled=False) as run:
+        wait_until_answered(run)
+        storm(app)
+        outcome = run.finish()
     assert not outcome.lost, outcome.explain()
     app.wait_until_nothing_is_left()
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -62,11 +62,12 @@ class Shop:
 
         return asyncio.run(doing())
 
-    def rule(self, address: str, parameters: Mapping[str, str]) -> None:
-        """Writes a configurator rule of somebody else."""
-        config = {"side": "consumer", "providerAddresses": [address], "parameters": parameters}
-        head = {"configVersion": "v2.7", "scope": "service", "key": INTERFACE}
-        self.server.write(RULE, json.dumps({**head, "configs": [config]}))
+    def rule(self, what: str, value: str) -> None:
+        """Writes a configurator rule of somebody else, about A."""
+        address = f"{A.addresses[0]}:{PORT}"
+        config = {"type": what, "enabled": True, "side": "consumer", "providerAddresses": [address]}
+        head = {"configVersion": "v2.7", "scope": "service", "key": INTERFACE, "enabled": True}
+        self.server.write(RULE, json.dumps({**head, "configs": [{**config, "parameters": {what: value}}]}))
 
     def presence(self, instance: Instance) -> Presence:
         seen: Presence = self.do("look", [instance])[instance.uid].presence
@@ -141,20 +142,22 @@ def test_who_has_just_chosen_a_pod_loses_its_request_to_a_rule_and_none_to_a_rou
     registry = shop.server.connect_string
     plan = DubboPlan(rate=60, registry=registry, follows=kind, caller=f"late-{kind}", cluster="dawdling")
     with running_dubbo(box, plan, name=f"dubbo-late-{kind}", reconciled=False) as run:
-        for _ in range(3):
+        for _ in range(2):
             shop.do("withdraw", A)
             shop.until("only B answers", only_b_answers)
             shop.do("restore", A)
             shop.until("both answer", both_answer)
         assert not run.so_far().lost, run.so_far().explain()
-        for parameter in ({"weight": "50"}, {"disabled": "true"}):
-            mark = run.mark(str(parameter))
-            shop.rule(f"{A.addresses[0]}:{PORT}", parameter)
-            box.wait_until(lambda mark=mark: run.so_far().window(mark).lost, describe=f"one is lost to {parameter}")  # type: ignore[misc]
-            assert all("destroyed" in lost.detail for lost in run.so_far().lost), run.so_far().explain()
-        shop.rule("0.0.0.0:0", {"disabled": "true"})
+        for what, value in (("weight", "50"), ("disabled", "true")):
+            mark = run.mark(what)
+            # Whoever is called once more is there to be lost to the next.
+            box.wait_until(lambda mark=mark: A.addresses[0] in {one.pod for one in run.so_far().window(mark).answered})  # type: ignore[misc]
+            shop.rule(what, value)
+            box.wait_until(lambda mark=mark: run.so_far().window(mark).lost, describe=f"one is lost to {what}")  # type: ignore[misc]
+        assert all("destroyed" in lost.detail for lost in run.so_far().lost), run.so_far().explain()
+        shop.rule("weight", "100")
         shop.until("both answer", both_answer)
-        shop.server.delete(RULE)
+    shop.server.delete(RULE)
     shop.until("both answer", both_answer)
 
 
