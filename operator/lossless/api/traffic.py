@@ -128,8 +128,8 @@ class Dubbo(Model):
     services_root: Annotated[str, Field(max_length=253, pattern=r"^/[!-~]*$")] = "/services"
     """The node under which applications are registered."""
     via: DubboVia = DubboVia.RULE
-    """Rule: a router and a rule of each service, which consumers of Dubbo 2.7.3 and later obey. QoS: the command offline,
-    sent to the pod's own QoS port."""
+    """Rule: a router and a rule of each service, which consumers of Dubbo 2.7.3 and later obey. QoS: the command
+    offline, sent to the pod's own QoS port."""
     qos_port: Port = 22222
     """The pod's QoS port."""
 

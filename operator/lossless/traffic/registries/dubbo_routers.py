@@ -7,8 +7,9 @@ rule with `disabled`, and a provider's own farewell, destroy what the consumer c
 destroyed!" is what a request gets that has chosen it and is not sent yet.)
 
 Sources: ConditionRuleParser, ListenableStateRouter, ConditionStateRouter, AbstractConditionMatcher and DynamicDirectory
-of Dubbo 3.3; ConditionRuleParser, ListenableRouter and ConditionRouter of 2.7.3 to 2.7.23. Each rule below was seen to
-hold with real consumers of Dubbo 3.3.6, both of interface-level and of application-level discovery.
+of Dubbo 3.3; ConditionRuleParser, ListenableRouter and ConditionRouter of 2.7.3 to 2.7.23. What is said of order, marks
+and lists that are empty was seen to hold with real consumers of Dubbo 3.3.6, both of interface-level and of
+application-level discovery; what is said of 2.7 was only read.
 
 - A condition is `when => then`: `=> address != 10.0.0.1:20880` leaves everybody but that address to every consumer.
 - Conditions are applied one after the other, each to what those before it have left. One that would leave nobody is not
