@@ -18,6 +18,7 @@ from localcluster.load import FollowedAddresses
 from localcluster.load.running import LoadRun
 from localcluster.servers.consul import Consul
 from localcluster.servers.server import Server
+from tests.e2e.operators import sleep_until
 from tests.e2e.workloads import Manifest, Web
 
 SETTLE = "1s"
@@ -292,6 +293,22 @@ def go_on_without_registry(shop: Shop, run: LoadRun, seconds: float) -> None:
     assert not shop.quiet(), "nobody can tell that the old pods are out, so they stay"
     shop.registry.back()
     run.mark("back")
+
+
+def storm(shop: Shop) -> None:
+    """Release, another on top after 4 s, undo 5 s later, scale 4→6→2."""
+    start = time.time()
+    shop.release("2")
+    sleep_until(start + 4)
+    shop.release("3")
+    sleep_until(start + 9)
+    shop.undo()
+    sleep_until(start + 12)
+    shop.scale(6)
+    sleep_until(start + 17)
+    shop.scale(2)
+    shop.wait_until_rolled_out()
+    time.sleep(2)
 
 
 PORT = 8080

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -16,10 +16,8 @@ from localcluster.servers.dubbo import INTERFACE, PORT, Provider
 from localcluster.servers.zookeeper import ZooKeeper
 from tests.e2e.operators import Operator
 from tests.e2e.workloads import Manifest
-from tests.e2e_registries.shops import Shop, go_on_without_registry, wait_until_answered
+from tests.e2e_registries.shops import Shop, go_on_without_registry, storm, wait_until_answered
 from tests.localcluster.registries import made
-
-RULE = f"/dubbo/config/dubbo/{INTERFACE}::.configurators"
 
 
 class DubboRegistry:
@@ -48,8 +46,9 @@ class DubboRegistry:
 
     def held(self, service: str) -> Mapping[str, str]:
         found = self.zookeeper.children(f"/services/{service}")
-        rule = self.zookeeper.read(RULE) or ""
-        return {each: "disabled" if _is_disabled(each, rule) else "" for each in found}
+        # Groups are named after services here.
+        router = self.zookeeper.read(f"/dubbo/config/dubbo/{INTERFACE}::{service}.condition-router") or ""
+        return {each: "taken out" if f"{each}," in router else "" for each in found}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +59,18 @@ class DubboShop(Shop):
     app: Sequence[str] = ()
     replicas: int = 2
     grace: int = 1
+    delay: int | None = None
+    """Milliseconds after its start that it registers and serves: it starts closed."""
 
     def deployment(self, version: str = "1") -> Manifest:
         whole = super().deployment(version)
-        provider = Provider(self.registry.zookeeper.connect_string, app=self.namespace, group=self.namespace, qos="off")
+        provider = Provider(
+            self.registry.zookeeper.connect_string,
+            app=self.namespace,
+            group=self.namespace,
+            qos="off",
+            delay=self.delay,
+        )
         container = provider.container()
         container["env"].append({"name": "VERSION", "value": version})
         whole["spec"]["template"]["spec"]["containers"] = [container]
@@ -71,12 +78,6 @@ class DubboShop(Shop):
 
     def addresses(self) -> set[str]:
         return {address.replace(":8080", f":{PORT}") for address in super().addresses()}
-
-
-def _is_disabled(address: str, rule: str) -> bool:
-    """Whether one of the rule's entries disables it."""
-    entries = rule.split("\n- ")
-    return any(address in entry and "disabled: true" in entry.replace("'", "") for entry in entries)
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +114,18 @@ def test_by_itself_a_release_loses_requests(dubbo: DubboShop) -> None:
 def test_a_release_loses_nothing_and_leaves_nothing_of_ours(dubbo: DubboShop, operator: Operator) -> None:
     app = dubbo.cared_for()
     outcome = released(app)
+    assert not outcome.lost, outcome.explain()
+    app.wait_until_nothing_is_left()
+
+
+def test_a_storm_over_providers_that_start_closed_loses_nothing(dubbo: DubboShop, operator: Operator) -> None:
+    app = replace(dubbo, replicas=4, delay=3000).cared_for()
+    registry = app.registry.zookeeper.connect_string
+    plan = DubboPlan(rate=30, registry=registry, group=app.namespace, path="/slow?s=1")
+    with running_dubbo(app.box, plan, namespace=app.namespace, reconciled=False) as run:
+        wait_until_answered(run)
+        storm(app)
+        outcome = run.finish()
     assert not outcome.lost, outcome.explain()
     app.wait_until_nothing_is_left()
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 
 from localcluster.load import Outcome, Plan, running
-from tests.e2e.operators import Operator, sleep_until
-from tests.e2e_registries.shops import Shop, only, wait_until_answered
+from tests.e2e.operators import Operator
+from tests.e2e_registries.shops import Shop, only, storm, wait_until_answered
 
 RATE = 100
 
@@ -25,22 +25,9 @@ def released(shop: Shop) -> Outcome:
 
 
 def stormed(shop: Shop) -> Outcome:
-    """Release, another on top after 4 s, undo 5 s later, scale 4→6→2."""
     with running(shop.box, Plan(rate=RATE, callers=shop.followers()), namespace=shop.namespace) as run:
         wait_until_answered(run)
-        start = time.time()
-        sleep_until(start)
-        shop.release("2")
-        sleep_until(start + 4)
-        shop.release("3")
-        sleep_until(start + 9)
-        shop.undo()
-        sleep_until(start + 12)
-        shop.scale(6)
-        sleep_until(start + 17)
-        shop.scale(2)
-        shop.wait_until_rolled_out()
-        time.sleep(2)
+        storm(shop)
         return run.finish()
 
 

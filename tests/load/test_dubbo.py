@@ -1,6 +1,6 @@
 """Dubbo providers as pods, asked by a real Dubbo consumer that finds them in a real ZooKeeper.
 
-How a provider is taken out by a rule is shown for both kinds of registration, for the operator relies on it.
+How a provider is taken out by a router is shown for both kinds of registration, for the operator relies on it.
 """
 
 from __future__ import annotations
@@ -59,22 +59,11 @@ class Shop:
         """Fails fast, or as Dubbo does by itself: tries another provider, with `**DUBBOS_OWN`."""
         return DubboPlan(**{"rate": 30, "registry": self.zookeeper.connect_string, "group": self.group, **how})
 
-    @property
-    def rule_node(self) -> str:
-        """Interface, version and group, with both colons also where one is empty (URL.getColonSeparatedKey)."""
-        return f"/dubbo/config/dubbo/{INTERFACE}::{self.group}.configurators"
-
-    def rule(self, *configs: dict[str, Any], enabled: bool = True) -> None:
-        text = json.dumps(
-            {
-                "configVersion": "v3.0",
-                "scope": "service",
-                "key": f"{self.group}/{INTERFACE}",
-                "enabled": enabled,
-                "configs": [{"side": "consumer", **config} for config in configs],
-            }
-        )
-        self.zookeeper.write(self.rule_node, text)
+    def route_away(self, *addresses: str) -> None:
+        """A condition router of the service; its node has both colons also where one of version and group is empty."""
+        rule = {"scope": "service", "key": f"{self.group}/{INTERFACE}", "force": False, "runtime": True}
+        text = json.dumps({**rule, "enabled": True, "conditions": [f"=> address != {','.join(addresses)}"]})
+        self.zookeeper.write(f"/dubbo/config/dubbo/{INTERFACE}::{self.group}.condition-router", text)
 
     def until_asked(self, run: LoadRun, *pods: str) -> None:
         """Waits until the last answers came from these pods, and each gave some."""
@@ -89,15 +78,6 @@ class Shop:
 @pytest.fixture
 def shop(box: Box, kube_namespace: str, zookeeper: ZooKeeper) -> Shop:
     return Shop(box, kube_namespace, zookeeper)
-
-
-def disabled(address: str) -> dict[str, Any]:
-    return {"providerAddresses": [address], "parameters": {"disabled": "true"}}
-
-
-def enabled_again(address: str, revision: int) -> dict[str, Any]:
-    """The parameter that Dubbo does not know makes the rule another one than any before."""
-    return {"providerAddresses": [address], "parameters": {"disabled": "false", "revision": str(revision)}}
 
 
 def test_every_request_is_answered_and_logged_by_a_pod(shop: Shop) -> None:
@@ -175,15 +155,15 @@ def test_qos_on_the_pods_address_refuses_strangers_unless_they_are_let_in(shop: 
 
 
 @pytest.mark.parametrize("follows", ["interface", "application"])
-def test_a_rule_takes_a_provider_out_lets_its_work_end_and_brings_it_back(shop: Shop, follows: Follows) -> None:
+def test_a_router_takes_a_provider_out_lets_its_work_end_and_brings_it_back(shop: Shop, follows: Follows) -> None:
     one, _ = shop.pods("one", "two")
-    plan = shop.plan(follows=follows, path="/slow?s=1", **DUBBOS_OWN)
+    plan = shop.plan(follows=follows, path="/slow?s=1")
     with running_dubbo(shop.box, plan, namespace=shop.group) as run:
         shop.until_asked(run, "one", "two")
-        for revision in range(2):
-            shop.rule(disabled(one))
+        for _ in range(2):
+            shop.route_away(one)
             shop.until_asked(run, "two")
-            shop.rule(enabled_again(one, revision))
+            shop.route_away("nobody")
             shop.until_asked(run, "one", "two")
         outcome = run.finish()
     assert not outcome.lost, outcome.explain()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -22,13 +22,14 @@ from localcluster.servers.zookeeper import ZooKeeper as Server
 from lossless.api import traffic
 from lossless.core.world import Presence
 from lossless.traffic.registries.client import Client, session
-from lossless.traffic.registries.dubbo import LEFT_AFTER, DubboRegistry
+from lossless.traffic.registries.dubbo import DubboRegistry
 from lossless.traffic.registries.errors import Refused, Unreachable
 from lossless.traffic.registries.registry import Instance
 from lossless.traffic.registries.zookeeper import Changed, ZooKeeper
 from tests.registries.conftest import anywhere, pod
 
 RULE = f"/dubbo/config/dubbo/{INTERFACE}::.configurators"
+ROUTER = f"/dubbo/config/dubbo/{INTERFACE}::.condition-router"
 A, B = pod("10.244.220.1", PORT), pod("10.244.220.2", PORT)
 CONSUMERS = ("interface", "application", "both")
 
@@ -49,11 +50,11 @@ class Shop:
     def __init__(self, box: Box, server: Server, runs: dict[str, LoadRun]) -> None:
         self.box, self.server, self.runs = box, server, runs
 
-    def do(self, what: str, *arguments: Any, clock: Callable[[], float] = time.time) -> Any:
+    def do(self, what: str, *arguments: Any) -> Any:
         """Our file's method, from outside the box."""
 
         async def doing() -> Any:
-            registry = _ours(self.server, clock)
+            registry = _ours(self.server)
             try:
                 return await getattr(registry, what)(*arguments)
             finally:
@@ -61,9 +62,12 @@ class Shop:
 
         return asyncio.run(doing())
 
-    def later(self, what: str, *arguments: Any) -> None:
-        """As `do`, when what stays for a while may go."""
-        self.do(what, *arguments, clock=lambda: time.time() + LEFT_AFTER + 1)
+    def rule(self, what: str, value: str) -> None:
+        """Writes a configurator rule of somebody else, about A."""
+        address = f"{A.addresses[0]}:{PORT}"
+        config = {"type": what, "enabled": True, "side": "consumer", "providerAddresses": [address]}
+        head = {"configVersion": "v2.7", "scope": "service", "key": INTERFACE, "enabled": True}
+        self.server.write(RULE, json.dumps({**head, "configs": [{**config, "parameters": {what: value}}]}))
 
     def presence(self, instance: Instance) -> Presence:
         seen: Presence = self.do("look", [instance])[instance.uid].presence
@@ -79,11 +83,11 @@ class Shop:
             self.box.wait_until(lambda kind=kind: so(self.shares(kind)), describe=f"{kind}: {described}")  # type: ignore[misc]
 
 
-def _ours(server: Server, clock: Callable[[], float] = time.time, **more: object) -> DubboRegistry:
+def _ours(server: Server, **more: object) -> DubboRegistry:
     named = traffic.Dubbo.model_validate({"zookeeper": ["zookeeper:2181"], "application": "web", **more})
     znodes = ZooKeeper((server.connect_string_outside,), 10, anywhere)
     client = Client(session(allowed=anywhere), 10, allowed=anywhere)
-    return DubboRegistry(named, znodes, client, timeout=10, clock=clock)
+    return DubboRegistry(named, znodes, client, timeout=10)
 
 
 @pytest.fixture(scope="module")
@@ -104,35 +108,57 @@ def shop(box: Box, server: Server) -> Iterator[Shop]:
             for kind in CONSUMERS
         }
         made = Shop(box, server, runs)
-        made.until("both answer", lambda shares: min(shares[A.addresses[0]], shares[B.addresses[0]]) > 20)
+        made.until("both answer", both_answer)
         yield made
 
 
-def test_a_disabled_provider_is_called_by_nobody_and_back_again_afterwards(shop: Shop) -> None:
-    shop.do("withdraw", A)
-    assert shop.presence(A) is Presence.ABSENT
-    shop.until("only B answers", lambda shares: set(shares) == {B.addresses[0]})
-    shop.do("restore", A)
-    shop.until("both answer", lambda shares: shares[A.addresses[0]] > 20)
-    assert shop.presence(A) is Presence.PRESENT
-    shop.later("restore", A)
-    assert shop.server.read(RULE) is None
-    shop.until("both still answer", lambda shares: shares[A.addresses[0]] > 20)
+def both_answer(shares: Counter[str]) -> bool:
+    return min(shares[one.addresses[0]] for one in (A, B)) > 20
+
+
+def only_b_answers(shares: Counter[str]) -> bool:
+    return set(shares) == {B.addresses[0]}
+
+
+def test_a_pod_that_is_out_is_called_by_nobody_and_back_again_afterwards(shop: Shop) -> None:
+    for _ in range(2):
+        shop.do("withdraw", A)
+        assert shop.presence(A) is Presence.ABSENT
+        shop.until("only B answers", only_b_answers)
+        shop.do("restore", A)
+        assert shop.presence(A) is Presence.PRESENT
+        assert shop.server.read(ROUTER) is None
+        shop.until("both answer", both_answer)
     for kind in CONSUMERS:
         lost = shop.runs[kind].so_far().lost
         assert not lost, f"{kind}: {lost[:3]}"
 
 
-def test_just_taking_the_entry_out_would_leave_a_provider_idle(shop: Shop) -> None:
-    """The negative control to the entry that stays for a while."""
-    shop.do("withdraw", A)
-    shop.until("only B answers", lambda shares: set(shares) == {B.addresses[0]})
+@pytest.mark.parametrize("kind", ["interface", "application"])
+def test_who_has_just_chosen_a_pod_loses_its_request_to_a_rule_and_none_to_a_router(
+    box: Box, shop: Shop, kind: Any
+) -> None:
+    """A rule makes the consumer destroy what it calls the pod by. That holds for another weight as well."""
+    registry = shop.server.connect_string
+    plan = DubboPlan(rate=60, registry=registry, follows=kind, caller=f"late-{kind}", cluster="dawdling")
+    with running_dubbo(box, plan, name=f"dubbo-late-{kind}", reconciled=False) as run:
+        for _ in range(2):
+            shop.do("withdraw", A)
+            shop.until("only B answers", only_b_answers)
+            shop.do("restore", A)
+            shop.until("both answer", both_answer)
+        assert not run.so_far().lost, run.so_far().explain()
+        for what, value in (("weight", "50"), ("disabled", "true")):
+            mark = run.mark(what)
+            # Whoever is called once more is there to be lost to the next.
+            box.wait_until(lambda mark=mark: A.addresses[0] in {one.pod for one in run.so_far().window(mark).answered})  # type: ignore[misc]
+            shop.rule(what, value)
+            box.wait_until(lambda mark=mark: run.so_far().window(mark).lost, describe=f"one is lost to {what}")  # type: ignore[misc]
+        assert all("destroyed" in lost.detail for lost in run.so_far().lost), run.so_far().explain()
+        shop.rule("weight", "100")
+        shop.until("both answer", both_answer)
     shop.server.delete(RULE)
-    shop.box.wait_until(lambda: shop.shares("interface")[A.addresses[0]] > 20, describe="A answers some")
-    assert set(shop.shares("application")) == {B.addresses[0]}
-    shop.do("withdraw", A)
-    shop.do("restore", A)
-    shop.until("both answer", lambda shares: shares[A.addresses[0]] > 20)
+    shop.until("both answer", both_answer)
 
 
 def test_a_weight_is_a_share_for_consumers_of_every_kind(shop: Shop) -> None:
@@ -146,30 +172,50 @@ def test_a_weight_is_a_share_for_consumers_of_every_kind(shop: Shop) -> None:
     shop.until("both answer", lambda shares: min(shares.values()) > 25)
 
 
-def test_the_rules_of_others_are_kept_and_ours_ends_with_our_entry(shop: Shop) -> None:
-    theirs = f"# ours\nconfigVersion: v2.7\nscope: service\nkey: {INTERFACE}\nowner: us\nconfigs: []\n"
-    shop.server.write(RULE, theirs)
+def test_the_conditions_of_others_are_kept_and_ours_is_the_first(shop: Shop) -> None:
+    """Theirs would have all but A out; it leaves nobody where ours has been before, so it is not followed."""
+    theirs = (
+        f"# ours\nconfigVersion: v3.0\nscope: service\nforce: false\nkey: {INTERFACE}\nconditions:\n"
+        f"  # A only\n  - method=ask => host={A.addresses[0]}\n"
+    )
+    shop.server.write(ROUTER, theirs)
+    shop.until("only A answers", lambda shares: set(shares) == {A.addresses[0]})
     shop.do("withdraw", A)
-    shop.until("only B answers", lambda shares: set(shares) == {B.addresses[0]})
+    shop.until("only B answers", only_b_answers)
     shop.do("restore", A)
-    shop.until("both answer", lambda shares: shares[A.addresses[0]] > 20)
-    shop.later("restore", A)
-    assert (shop.server.read(RULE) or "").startswith(theirs.removesuffix(" []\n"))
-    shop.server.delete(RULE)
+    assert shop.server.read(ROUTER) == theirs
+    shop.until("only A answers", lambda shares: set(shares) == {A.addresses[0]})
+    shop.server.delete(ROUTER)
+    shop.until("both answer", both_answer)
 
 
 def test_what_is_empty_to_us_is_not_to_consumers(shop: Shop) -> None:
-    """The negative control to the above: an empty list of entries leaves the last ones in force."""
+    """Why a condition for nobody stays in a router of others that has no other: without it the last ones hold."""
+    theirs = f"scope: service\nkey: {INTERFACE}\nowner: us\nconditions: []\n"
+    shop.server.write(ROUTER, theirs)
     shop.do("withdraw", A)
-    shop.until("only B answers", lambda shares: set(shares) == {B.addresses[0]})
-    shop.server.write(RULE, f"configVersion: v2.7\nscope: service\nkey: {INTERFACE}\nconfigs: []\n")
-    shop.do("look", [A])
+    shop.until("only B answers", only_b_answers)
+    shop.server.write(ROUTER, theirs)
     assert shop.presence(A) is Presence.PRESENT  # for whoever comes anew
-    assert all(set(shop.shares(kind)) == {B.addresses[0]} for kind in CONSUMERS)
+    before = [len(shop.runs[kind].so_far().results) for kind in CONSUMERS]
+    for kind, count in zip(CONSUMERS, before, strict=True):
+        shop.box.wait_until(lambda kind=kind, count=count: len(shop.runs[kind].so_far().results) > count + 150)  # type: ignore[misc]
+        assert only_b_answers(shop.shares(kind))
     shop.do("withdraw", A)
     shop.do("restore", A)
-    shop.until("both answer", lambda shares: shares[A.addresses[0]] > 20)
-    shop.server.delete(RULE)
+    shop.until("both answer", both_answer)
+    shop.server.delete(ROUTER)
+
+
+def test_a_router_that_leaves_nobody_is_not_followed(shop: Shop) -> None:
+    """Why the last provider is never said to be absent."""
+    shop.do("withdraw", A)
+    shop.until("only B answers", only_b_answers)
+    text = shop.server.read(ROUTER) or ""
+    shop.server.write(ROUTER, text.replace("!= ", f"!= {B.addresses[0]}:{PORT},"))
+    shop.until("both answer", both_answer)
+    assert shop.presence(A) is Presence.PRESENT
+    shop.do("restore", A)
 
 
 def test_the_last_provider_stays(shop: Shop) -> None:
@@ -181,7 +227,7 @@ def test_the_last_provider_stays(shop: Shop) -> None:
 
 def test_it_still_holds_when_a_provider_registers_anew(shop: Shop) -> None:
     shop.do("withdraw", A)
-    shop.until("only B answers", lambda shares: set(shares) == {B.addresses[0]})
+    shop.until("only B answers", only_b_answers)
     again = run(shop.box, Provider(shop.server.connect_string, qos="off"), "10.244.220.3")
     try:
         shop.until("the third answers", lambda shares: shares["10.244.220.3"] > 20)

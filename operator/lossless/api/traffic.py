@@ -113,8 +113,8 @@ class DubboVia(StrEnum):
 
 
 class Dubbo(Model):
-    """A Dubbo application registered in ZooKeeper. Old pods are disabled by a configurator rule, and new ones
-    ramped by one."""
+    """A Dubbo application registered in ZooKeeper. Consumers are led away from old pods by a condition router, and new
+    ones ramped by a configurator rule."""
 
     zookeeper: Annotated[
         list[Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9.:\[\]_-]+$")]],
@@ -128,7 +128,8 @@ class Dubbo(Model):
     services_root: Annotated[str, Field(max_length=253, pattern=r"^/[!-~]*$")] = "/services"
     """The node under which applications are registered."""
     via: DubboVia = DubboVia.RULE
-    """Rule: a configurator rule, which any Dubbo obeys. QoS: the command offline, sent to the pod's own QoS port."""
+    """Rule: a router and a rule of each service, which consumers of Dubbo 2.7.3 and later obey. QoS: the command
+    offline, sent to the pod's own QoS port."""
     qos_port: Port = 22222
     """The pod's QoS port."""
 

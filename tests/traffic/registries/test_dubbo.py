@@ -21,6 +21,7 @@ from tests.traffic.registries.pods import pod
 
 CART, PAY = "org.shop.Cart", "org.shop.Pay"
 RULE = f"/dubbo/config/dubbo/{CART}::.configurators"
+ROUTER = f"/dubbo/config/dubbo/{CART}::.condition-router"
 OLD, NEW = pod("10.0.0.1", 20880), pod("10.0.0.2", 20880)
 
 
@@ -63,6 +64,9 @@ class Shop:
     def items(self, path: str = RULE) -> list[Any]:
         return list(yaml.safe_load(self.znodes.text(path) or "{}").get("configs") or [])
 
+    def conditions(self) -> list[str]:
+        return list(yaml.safe_load(self.znodes.text(ROUTER) or "{}").get("conditions") or [])
+
 
 @pytest.fixture(params=["interface", "application", "both"])
 def shop(request: pytest.FixtureRequest) -> Shop:
@@ -82,9 +86,7 @@ async def test_out_and_back_however_it_is_registered(shop: Shop) -> None:
     assert await shop.seen(NEW) == (Presence.PRESENT, 1.0)
     await shop.registry.restore(OLD)
     assert await shop.seen() == (Presence.PRESENT, 1.0)
-    assert [set(item["parameters"]) for item in shop.items()] == [{"lossless"}]
-    shop.now += LEFT_AFTER + 1
-    await shop.registry.restore(OLD)
+    assert [what for what, path in shop.znodes.writes if path == ROUTER] == ["create", "delete"]
     assert RULE not in shop.znodes.nodes
 
 
@@ -93,7 +95,7 @@ async def test_nothing_stays_of_a_pod_that_is_not_registered_any_more(shop: Shop
     for path in [path for path in shop.znodes.nodes if "10.0.0.1" in path]:
         shop.znodes.lose(path)
     await shop.registry.restore(OLD)
-    assert RULE not in shop.znodes.nodes
+    assert ROUTER not in shop.znodes.nodes
 
 
 async def test_twice_is_once(shop: Shop) -> None:
@@ -102,7 +104,7 @@ async def test_twice_is_once(shop: Shop) -> None:
     await shop.registry.withdraw(OLD)
     await shop.registry.restore(OLD)
     await shop.registry.restore(OLD)
-    assert [what for what, _ in shop.znodes.writes] == ["create", "set"]
+    assert [what for what, _ in shop.znodes.writes] == ["create", "delete"]
 
 
 async def test_a_weight_is_a_part_of_the_pods_own(shop: Shop) -> None:
@@ -112,6 +114,25 @@ async def test_a_weight_is_a_part_of_the_pods_own(shop: Shop) -> None:
     assert shop.items()[-1]["parameters"]["weight"] == "1"
     await shop.registry.weigh(NEW, 1)
     assert RULE not in shop.znodes.nodes
+
+
+async def test_a_pod_that_is_withdrawn_keeps_its_weight_until_it_is_put_back(shop: Shop) -> None:
+    """Another weight would have its consumers destroy what they call it by."""
+    await shop.registry.weigh(NEW, 0.1)
+    rule = shop.znodes.text(RULE)
+    await shop.registry.withdraw(NEW)
+    assert shop.znodes.text(RULE) == rule
+    assert await shop.seen(NEW) == (Presence.ABSENT, 0.0)
+    await shop.registry.restore(NEW)
+    assert not {RULE, ROUTER} & set(shop.znodes.nodes)
+
+
+async def test_a_pod_gets_its_weight_before_it_is_let_in(shop: Shop) -> None:
+    await shop.registry.withdraw(NEW)
+    shop.znodes.writes.clear()
+    await shop.registry.weigh(NEW, 0.1)
+    assert shop.znodes.writes == [("create", RULE), ("delete", ROUTER)]
+    assert await shop.seen(NEW) == (Presence.PRESENT, 0.1)
 
 
 async def test_own_weights_count() -> None:
@@ -151,9 +172,9 @@ async def test_every_service_version_and_group_has_a_rule_and_any_version_one_to
     await shop.registry.withdraw(OLD)
     paths = {path.rpartition("/")[2]: shop.znodes.text(path) or "" for _, path in shop.znodes.writes}
     assert {name: yaml.safe_load(text)["key"] for name, text in paths.items()} == {
-        f"{CART}:1.0:eu.configurators": f"eu/{CART}:1.0",
-        f"{CART}:*:eu.configurators": "*",
-        f"{PAY}::.configurators": PAY,
+        f"{CART}:1.0:eu.condition-router": f"eu/{CART}:1.0",
+        f"{CART}:*:eu.condition-router": "*",
+        f"{PAY}::.condition-router": PAY,
     }
     assert await shop.seen() == (Presence.ABSENT, 0.0)
 
@@ -165,16 +186,16 @@ async def test_version_and_group_of_an_application_come_from_its_metadata() -> N
     words = {"parameters": {"version": "2", "group": "eu"}}
     shop.znodes.have(f"/dubbo/metadata/{CART}/2/eu/provider/shop", json.dumps(words))
     await shop.registry.withdraw(OLD)
-    assert f"/dubbo/config/dubbo/{CART}:2:eu.configurators" in shop.znodes.nodes
+    assert f"/dubbo/config/dubbo/{CART}:2:eu.condition-router" in shop.znodes.nodes
 
 
-async def test_it_is_present_while_one_of_its_services_is_not_disabled() -> None:
+async def test_it_is_present_while_one_of_its_services_has_it() -> None:
     shop = Shop()
     for ip in ("10.0.0.1", "10.0.0.2"):
         shop.by_interface(ip)
         shop.by_interface(ip, PAY)
     await shop.registry.withdraw(OLD)
-    shop.znodes.lose(f"/dubbo/config/dubbo/{PAY}::.configurators")
+    shop.znodes.lose(f"/dubbo/config/dubbo/{PAY}::.condition-router")
     assert await shop.seen() == (Presence.PRESENT, 1.0)
 
 
@@ -196,9 +217,7 @@ async def test_disabled_by_somebody_else_is_absent_and_stays_so() -> None:
     assert await shop.seen() == (Presence.ABSENT, 0.0)
     await shop.registry.withdraw(OLD)
     await shop.registry.restore(OLD)
-    shop.now += LEFT_AFTER + 1
-    await shop.registry.restore(OLD)
-    assert yaml.safe_load(shop.znodes.text(RULE) or "") == yaml.safe_load(theirs)
+    assert shop.znodes.text(RULE) == theirs
     assert await shop.seen() == (Presence.ABSENT, 0.0)
 
 
@@ -213,15 +232,15 @@ async def test_a_provider_that_registers_anew_is_still_out(shop: Shop) -> None:
     assert await shop.seen() == (Presence.ABSENT, 0.0)
 
 
-async def test_the_last_provider_is_not_disabled(shop: Shop) -> None:
+async def test_the_last_provider_is_not_taken_out(shop: Shop) -> None:
     await shop.registry.withdraw(OLD)
     with pytest.raises(Refused, match="no other provider"):
         await shop.registry.withdraw(NEW)
     assert await shop.seen(NEW) == (Presence.PRESENT, 1.0)
 
 
-async def test_nobody_is_absent_where_all_are_disabled(shop: Shop) -> None:
-    """By enable-empty-protection or without: consumers keep a list that would become empty."""
+async def test_nobody_is_absent_where_all_are_taken_out(shop: Shop) -> None:
+    """A router that would leave nobody is not followed."""
     await shop.registry.withdraw(OLD)
     for path in [path for path in shop.znodes.nodes if "10.0.0.2" in path and "config" not in path]:
         shop.znodes.lose(path)
@@ -240,14 +259,12 @@ async def test_two_rollouts_and_many_pods_at_once_lose_nothing(shop: Shop) -> No
     assert {(await shop.seen(one))[0] for one in pods} == {Presence.ABSENT}
     await asyncio.gather(*(rollouts[at % 2].restore(one) for at, one in enumerate(pods)))
     assert {(await shop.seen(one))[0] for one in pods} == {Presence.PRESENT}
-    shop.now += LEFT_AFTER + 1
-    await asyncio.gather(*(rollouts[at % 2].restore(one) for at, one in enumerate(pods)))
-    assert RULE not in shop.znodes.nodes
+    assert ROUTER not in shop.znodes.nodes
 
 
 async def test_what_another_tool_writes_in_between_is_kept(shop: Shop) -> None:
-    theirs = f"key: {CART}\nconfigs:\n- {{side: consumer, parameters: {{timeout: 6000}}}}\n"
-    meanwhile = [theirs, theirs.replace("6000", "7000"), None]
+    theirs = f"key: {CART}\nconditions:\n- method=pay => region=eu  # May\n"
+    meanwhile = [theirs, theirs.replace("May", "June"), None]
 
     def write(path: str) -> None:
         if meanwhile and (text := meanwhile.pop(0)):
@@ -255,16 +272,14 @@ async def test_what_another_tool_writes_in_between_is_kept(shop: Shop) -> None:
 
     shop.znodes.before_write = write
     await shop.registry.withdraw(OLD)
-    assert shop.items()[0]["parameters"] == {"timeout": 7000}
+    assert shop.conditions()[1:] == ["method=pay => region=eu"]
     assert await shop.seen() == (Presence.ABSENT, 0.0)
     await shop.registry.restore(OLD)
-    shop.now += LEFT_AFTER + 1
-    await shop.registry.restore(OLD)
-    assert shop.znodes.text(RULE) == theirs.replace("6000", "7000")
+    assert shop.znodes.text(ROUTER) == theirs.replace("May", "June")
 
 
 async def test_somebody_who_writes_all_the_time_ends_in_an_error(shop: Shop) -> None:
-    shop.znodes.before_write = lambda path: shop.znodes.have(path, f"key: {CART}\nconfigs: []\n")
+    shop.znodes.before_write = lambda path: shop.znodes.have(path, f"key: {CART}\nconditions: []\n")
     with pytest.raises(Unreachable, match="changed by others all the time"):
         await shop.registry.withdraw(OLD)
 
@@ -273,11 +288,14 @@ async def test_entries_of_pods_that_are_no_more_go_with_the_next_change(shop: Sh
     await shop.registry.withdraw(OLD)
     for path in [path for path in shop.znodes.nodes if "10.0.0.1" in path and "config" not in path]:
         shop.znodes.lose(path)
-    await shop.registry.weigh(NEW, 0.5)
-    assert any("10.0.0.1:20880" in item["providerAddresses"] for item in shop.items())
+    for ip in ("10.0.0.3", "10.0.0.4"):
+        shop.by_interface(ip)
+        shop.by_application(ip)
+    await shop.registry.withdraw(NEW)
+    assert "10.0.0.1:20880" in shop.conditions()[0]
     shop.now += LEFT_AFTER + 1
-    await shop.registry.weigh(NEW, 0.6)
-    assert not any("10.0.0.1:20880" in item["providerAddresses"] for item in shop.items())
+    await shop.registry.withdraw(pod("10.0.0.3", 20880))
+    assert "10.0.0.1:20880" not in shop.conditions()[0]
 
 
 async def test_the_next_pod_with_the_same_address_is_let_in(shop: Shop) -> None:
@@ -288,20 +306,32 @@ async def test_the_next_pod_with_the_same_address_is_let_in(shop: Shop) -> None:
     assert await shop.seen(born) == (Presence.PRESENT, 1.0)
 
 
-@pytest.mark.parametrize("rubbish", ["{", "hello", "configs: [{side: consumer}]", "\x00\x01"])
-async def test_a_rule_with_rubbish_in_it_is_left_alone_and_said(shop: Shop, rubbish: str) -> None:
-    shop.znodes.have(RULE, rubbish)
-    with pytest.raises(Refused, match="mend or remove it"):
+@pytest.mark.parametrize("rubbish", ["{", "hello", "conditions: [a=b=c,,d]", "\x00\x01"])
+async def test_a_router_with_rubbish_in_it_is_left_alone_and_said(shop: Shop, rubbish: str) -> None:
+    shop.znodes.have(ROUTER, rubbish)
+    with pytest.raises(Refused, match=r"the condition-router of org\.shop\.Cart: .* mend or remove it"):
         await shop.registry.withdraw(OLD)
     found = (await shop.registry.look([OLD]))[OLD.uid]
     assert (found.presence, found.fraction) == (Presence.PRESENT, None)
-    assert "cannot be read" in found.evidence
+    assert "the condition-router of org.shop.Cart cannot be read" in found.evidence
+    await shop.registry.restore(OLD)
+    assert shop.znodes.text(ROUTER) == rubbish
+
+
+@pytest.mark.parametrize("rubbish", ["{", "hello", "configs: [{side: consumer}]", "\x00\x01"])
+async def test_a_rule_with_rubbish_in_it_keeps_nobody_from_going(shop: Shop, rubbish: str) -> None:
+    shop.znodes.have(RULE, rubbish)
+    assert await shop.seen() == (Presence.PRESENT, None)
+    with pytest.raises(Refused, match=r"the configurators of org\.shop\.Cart: .* mend or remove it"):
+        await shop.registry.weigh(OLD, 0.5)
+    await shop.registry.withdraw(OLD)
+    assert await shop.seen() == (Presence.ABSENT, 0.0)
     await shop.registry.restore(OLD)
     assert shop.znodes.text(RULE) == rubbish
 
 
-async def test_a_rule_that_is_empty_is_none(shop: Shop) -> None:
-    shop.znodes.have(RULE, " \n")
+async def test_a_document_that_is_empty_is_none(shop: Shop) -> None:
+    shop.znodes.have(ROUTER, " \n")
     await shop.registry.withdraw(OLD)
     assert await shop.seen() == (Presence.ABSENT, 0.0)
 
@@ -310,8 +340,42 @@ async def test_a_rule_that_would_not_hold_is_not_written(shop: Shop) -> None:
     theirs = f"scope: application\nkey: {CART}\nconfigs: []\n"
     shop.znodes.have(RULE, theirs)
     with pytest.raises(Refused, match="does not take our entry"):
-        await shop.registry.withdraw(OLD)
+        await shop.registry.weigh(OLD, 0.5)
     assert shop.znodes.text(RULE) == theirs
+
+
+@pytest.mark.parametrize(
+    ("head", "says"),
+    [("enabled: false", "enable or remove it"), ("valid: false", "take that out"), ("configVersion: v3.1", "as v3.0")],
+)
+async def test_a_router_that_would_not_hold_is_not_written(shop: Shop, head: str, says: str) -> None:
+    theirs = f"{head}\nconditions: []\n"
+    shop.znodes.have(ROUTER, theirs)
+    with pytest.raises(Refused, match=f"the condition-router of {CART} does not take our condition.*{says}"):
+        await shop.registry.withdraw(OLD)
+    assert shop.znodes.text(ROUTER) == theirs
+    assert await shop.seen() == (Presence.PRESENT, 1.0)
+
+
+async def test_our_condition_in_a_router_that_was_disabled_since_is_none(shop: Shop) -> None:
+    await shop.registry.withdraw(OLD)
+    shop.znodes.have(ROUTER, (shop.znodes.text(ROUTER) or "").replace("enabled: true", "enabled: false"))
+    assert await shop.seen() == (Presence.PRESENT, 1.0)
+
+
+async def test_consumers_of_any_group_ask_no_router_where_there_is_one_group() -> None:
+    shop = Shop()
+    for ip in ("10.0.0.1", "10.0.0.2"):
+        shop.by_interface(ip, group="eu")
+    shop.znodes.have(f"/dubbo/{CART}/consumers/{quote('consumer://10.9.9.9/x?group=*', safe='')}")
+    await shop.registry.withdraw(OLD)
+    found = (await shop.registry.look([OLD]))[OLD.uid]
+    assert (found.presence, found.fraction) == (Presence.PRESENT, 0.0)
+    assert "they ask no router" in found.evidence
+    for ip in ("10.0.0.1", "10.0.0.2"):
+        shop.by_interface(ip, group="us")
+    await shop.registry.withdraw(OLD)
+    assert await shop.seen() == (Presence.ABSENT, 0.0)
 
 
 async def test_access_control_says_so_and_the_other_services_are_still_withdrawn() -> None:
@@ -319,10 +383,10 @@ async def test_access_control_says_so_and_the_other_services_are_still_withdrawn
     for ip in ("10.0.0.1", "10.0.0.2"):
         shop.by_interface(ip)
         shop.by_interface(ip, PAY)
-    shop.znodes.sealed.add(RULE)
+    shop.znodes.sealed.add(ROUTER)
     with pytest.raises(Refused, match="access control"):
         await shop.registry.withdraw(OLD)
-    assert f"/dubbo/config/dubbo/{PAY}::.configurators" in shop.znodes.nodes
+    assert f"/dubbo/config/dubbo/{PAY}::.condition-router" in shop.znodes.nodes
     assert await shop.seen() == (Presence.PRESENT, 1.0)
 
 
@@ -347,7 +411,7 @@ async def test_all_ports_of_a_pod_go_where_none_is_named() -> None:
     shop.by_application("10.0.0.1")
     shop.by_application("10.0.0.2")
     await shop.registry.withdraw(pod("10.0.0.1", None))
-    assert shop.items()[0]["providerAddresses"] == ["10.0.0.1:20880", "10.0.0.1:50051"]
+    assert shop.conditions()[0].startswith("=> address != 10.0.0.1:20880,10.0.0.1:50051,lossless.")
 
 
 async def test_the_port_tells_pods_of_one_address_apart() -> None:

@@ -8,13 +8,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lossless.traffic.registries import dubbo_rules
-from lossless.traffic.registries.dubbo_rules import ANYHOST, Effect, Entry, Rule, Service, Unreadable, drop, put
+from lossless.traffic.registries.dubbo_document import Service, Unreadable
+from lossless.traffic.registries.dubbo_rules import ANYHOST, Effect, Rule, Weight, drop, put
 
 SHOP = Service("org.shop.Cart", "1.0", "eu")
 A, B = "10.0.0.1:20880", "10.0.0.2:20880"
-OUT = Entry("uid-a", (A,), 1_700_000_000)
-COLD = Entry("uid-b", (B,), 1_700_000_100, weight=10)
+COLD = Weight("uid-a", (A,), 1_700_000_000, 10)
+WARM = Weight("uid-b", (B,), 1_700_000_100, 90)
 
 THEIRS = """\
 # by the platform team: do not touch
@@ -39,19 +39,19 @@ trailer: |
 """
 
 
-def everybody(entry: Entry) -> bool:
+def everybody(entry: Weight) -> bool:
     return True
 
 
 def test_a_rule_is_named_as_consumers_look_for_it() -> None:
-    assert (SHOP.node, SHOP.key) == ("org.shop.Cart:1.0:eu.configurators", "eu/org.shop.Cart:1.0")
+    assert (SHOP.node, SHOP.key) == ("org.shop.Cart:1.0:eu", "eu/org.shop.Cart:1.0")
     plain = Service("org.shop.Cart")
-    assert (plain.node, plain.key) == ("org.shop.Cart::.configurators", "org.shop.Cart")
+    assert (plain.node, plain.key) == ("org.shop.Cart::", "org.shop.Cart")
     assert Service("org.shop.Cart", "*").key == "*"
 
 
 def test_where_there_was_no_rule_there_is_one_with_our_entry_and_none_again_afterwards() -> None:
-    text = put(None, SHOP, OUT)
+    text = put(None, SHOP, COLD)
     assert yaml.safe_load(text) == {
         "configVersion": "v2.7",
         "scope": "service",
@@ -59,11 +59,11 @@ def test_where_there_was_no_rule_there_is_one_with_our_entry_and_none_again_afte
         "enabled": True,
         "configs": [
             {
-                "type": "disabled",
+                "type": "weight",
                 "enabled": True,
                 "side": "consumer",
                 "providerAddresses": [A],
-                "parameters": {"disabled": "true", "lossless": "uid-a.1700000000"},
+                "parameters": {"weight": "10", "lossless": "uid-a.1700000000"},
             }
         ],
     }
@@ -71,47 +71,47 @@ def test_where_there_was_no_rule_there_is_one_with_our_entry_and_none_again_afte
 
 
 def test_an_entry_has_only_what_dubbo_2_7_knows() -> None:
-    assert set(OUT.item) <= {"type", "enabled", "side", "providerAddresses", "parameters"}
+    assert set(COLD.item) <= {"type", "enabled", "side", "providerAddresses", "parameters"}
 
 
 def test_comments_layout_and_unknown_keys_of_others_survive_to_the_letter() -> None:
-    text = put(THEIRS, SHOP, OUT)
-    assert text.replace(f"    - {json.dumps(OUT.item)}\n", "") == THEIRS
+    text = put(THEIRS, SHOP, COLD)
+    assert text.replace(f"    - {json.dumps(COLD.item)}\n", "") == THEIRS
     assert text.index('retries: "0"') < text.index("uid-a") < text.index("# the end")
     assert drop(text, everybody) == THEIRS
-    both = put(text, SHOP, COLD, [ANYHOST])
+    both = put(text, SHOP, WARM, [ANYHOST])
     assert drop(both, everybody) == THEIRS
 
 
 def test_json_stays_json() -> None:
     theirs = json.dumps({"configVersion": "v2.7", "key": SHOP.key, "configs": [{"parameters": {"timeout": 1}}]})
-    text = put(theirs, SHOP, OUT)
-    assert json.loads(text)["configs"] == [{"parameters": {"timeout": 1}}, OUT.item]
+    text = put(theirs, SHOP, COLD)
+    assert json.loads(text)["configs"] == [{"parameters": {"timeout": 1}}, COLD.item]
     assert json.loads(drop(text, everybody) or "") == json.loads(theirs)
 
 
 def test_a_rule_of_others_that_is_left_without_an_entry_gets_one_for_nobody() -> None:
     # Consumers take no notice of an empty list: ours would stay in force.
     theirs = "configVersion: v2.7\nkey: eu/org.shop.Cart:1.0\nowner: someone\nconfigs: []\n"
-    after = drop(put(theirs, SHOP, OUT), everybody)
+    after = drop(put(theirs, SHOP, COLD), everybody)
     assert after is not None
     [left] = yaml.safe_load(after)["configs"]
     assert left["providerAddresses"] == ["0.0.0.0:0"]
     assert Rule(after).effect(SHOP, A) == Effect()
     assert Rule(after).entries == ()
-    assert len(yaml.safe_load(put(after, SHOP, OUT))["configs"]) == 1
+    assert len(yaml.safe_load(put(after, SHOP, COLD))["configs"]) == 1
 
 
 def test_the_rule_holds_even_where_others_have_disabled_the_document() -> None:
-    text = put(THEIRS.replace("enabled: true", "enabled: false"), SHOP, OUT)
-    assert Rule(text).effect(SHOP, A).disabled is True
+    text = put(THEIRS.replace("enabled: true", "enabled: false"), SHOP, COLD)
+    assert Rule(text).effect(SHOP, A).weight == 10
     assert Rule(text).effect(SHOP, B) == Effect()
 
 
 def test_ours_is_the_last_word() -> None:
-    theirs = put(None, SHOP, OUT).replace('"true", "lossless": "uid-a.1700000000"', '"false"')
-    assert Rule(theirs).effect(SHOP, A).disabled is False
-    assert Rule(put(theirs, SHOP, OUT)).effect(SHOP, A).disabled is True
+    theirs = put(None, SHOP, COLD).replace('"10", "lossless": "uid-a.1700000000"', '"7"')
+    assert Rule(theirs).effect(SHOP, A).weight == 7
+    assert Rule(put(theirs, SHOP, COLD)).effect(SHOP, A).weight == 10
 
 
 @pytest.mark.parametrize(
@@ -136,13 +136,14 @@ def test_what_a_rule_of_others_makes_of_a_provider(entry: dict[str, Any], disabl
     document = {"configVersion": "v3.0", "scope": "service", "key": SHOP.key}
     text = json.dumps({**document, "configs": [{**entry, "parameters": {"disabled": True}}]})
     assert Rule(text).effect(SHOP, A).disabled is disabled
-    enabled = json.dumps({**document, "configs": [OUT.item, {**entry, "parameters": {"disabled": False}}]})
+    first = {"side": "consumer", "parameters": {"disabled": "true"}}
+    enabled = json.dumps({**document, "configs": [first, {**entry, "parameters": {"disabled": False}}]})
     partly = any(name in entry for name in ("addresses", "applications", "match"))
     assert Rule(enabled).effect(SHOP, A).disabled is (not (disabled or partly))
 
 
 def test_a_rule_of_another_service_or_scope_says_nothing() -> None:
-    text = put(None, SHOP, OUT)
+    text = put(None, SHOP, COLD)
     assert Rule(text).effect(Service("org.shop.Cart"), A) == Effect()
     assert Rule(text.replace("scope: service", "scope: application")).effect(SHOP, A) == Effect()
 
@@ -171,20 +172,20 @@ def test_priority_goes_before_order() -> None:
 )
 def test_what_dubbo_cannot_read_is_not_written_to(rubbish: str) -> None:
     with pytest.raises(Unreadable):
-        put(rubbish, SHOP, OUT)
+        put(rubbish, SHOP, COLD)
     with pytest.raises(Unreadable):
         drop(rubbish, everybody)
 
 
 def test_weights_are_given_to_the_others_too_as_long_as_one_of_ours_has_one() -> None:
-    text = put(THEIRS, SHOP, COLD, [ANYHOST])
+    text = put(THEIRS, SHOP, WARM, [ANYHOST])
     items = yaml.safe_load(text)["configs"]
     assert items[0]["parameters"] == {"weight": "100", "lossless": "base"}
-    assert items[-1] == COLD.item
-    both = put(text, SHOP, OUT)
+    assert items[-1] == WARM.item
+    both = put(text, SHOP, COLD)
     assert [entry.uid for entry in Rule(both).entries] == ["uid-b", "uid-a"]
     assert yaml.safe_load(both)["configs"][0] == items[0]
-    assert drop(both, lambda entry: entry.uid == "uid-b") == put(THEIRS, SHOP, OUT)
+    assert drop(both, lambda entry: entry.uid == "uid-b") == put(THEIRS, SHOP, COLD, [ANYHOST])
 
 
 words = st.text(
@@ -222,13 +223,12 @@ styles = st.sampled_from(
     ]
 )
 entries = st.builds(
-    Entry,
+    Weight,
     uid=st.sampled_from(["uid-a", "uid-b", "uid-c"]),
     addresses=st.sampled_from([(A,), (B,), (A, "10.0.0.1:50051")]),
     since=st.integers(0, 2 * 10**9),
-    weight=st.none() | st.integers(1, 100),
+    weight=st.integers(1, 100),
 )
-"""Those that disable or weigh; one that says "back": below."""
 bases = st.sampled_from([None, [ANYHOST], [A, B]])
 
 
@@ -240,9 +240,9 @@ def theirs(text: str) -> Any:
 
 @settings(deadline=None, max_examples=40)
 @given(documents, styles, st.lists(st.tuples(entries, bases), min_size=1, max_size=4))
-def test_nothing_of_others_is_lost_whatever_is_put_and_dropped(data: Any, style: Any, given_: Any) -> None:
+def test_nothing_of_others_is_lost_whatever_is_put_and_dropped(data: Any, style: Any, some: Any) -> None:
     before = text = style(data)
-    for entry, base in given_:
+    for entry, base in some:
         text = put(text, SHOP, entry, base)
         assert theirs(text) == theirs(before)
         assert entry in Rule(text).entries
@@ -259,7 +259,7 @@ def test_nothing_of_others_is_lost_whatever_is_put_and_dropped(data: Any, style:
 
 @settings(deadline=None, max_examples=40)
 @given(documents, styles, entries, bases)
-def test_doing_it_twice_changes_nothing_more(data: Any, style: Any, entry: Entry, base: Any) -> None:
+def test_doing_it_twice_changes_nothing_more(data: Any, style: Any, entry: Weight, base: Any) -> None:
     once = put(style(data), SHOP, entry, base)
     assert put(once, SHOP, entry, base) == once
     assert put(once, SHOP, entry) == once
@@ -269,43 +269,32 @@ def test_doing_it_twice_changes_nothing_more(data: Any, style: Any, entry: Entry
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(items, min_size=1, max_size=4), entries, bases)
-def test_in_block_style_restoring_is_the_inverse_to_the_letter(some: Any, entry: Entry, base: Any) -> None:
+def test_in_block_style_restoring_is_the_inverse_to_the_letter(some: Any, entry: Weight, base: Any) -> None:
     before = "# ours\n" + yaml.safe_dump({"key": SHOP.key, "configs": some, "z": 1}, sort_keys=False) + "# end\n"
     assert drop(put(before, SHOP, entry, base), everybody) == before
 
 
 @settings(deadline=None, max_examples=40)
 @given(documents, styles, entries)
-def test_a_pod_is_disabled_or_weighed_wherever_the_document_is_of_its_service(
-    data: Any, style: Any, entry: Entry
-) -> None:
+def test_a_pod_is_weighed_wherever_the_document_is_of_its_service(data: Any, style: Any, entry: Weight) -> None:
     text = put(style({**data, "scope": "service", "key": SHOP.key}), SHOP, entry)
-    effect = Rule(text).effect(SHOP, entry.addresses[0])
-    assert effect.disabled is True if entry.weight is None else effect.weight == entry.weight
+    assert Rule(text).effect(SHOP, entry.addresses[0]).weight == entry.weight
 
 
 def test_a_pod_has_one_entry_and_an_address_too() -> None:
-    text = put(put(None, SHOP, OUT), SHOP, Entry("uid-a", (A,), 1_700_000_050, weight=3))
+    text = put(put(None, SHOP, COLD), SHOP, Weight("uid-a", (A,), 1_700_000_050, 3))
     assert [(entry.uid, entry.weight) for entry in Rule(text).entries] == [("uid-a", 3)]
-    text = put(text, SHOP, Entry("uid-new", (A,), 1_700_000_060))
+    text = put(text, SHOP, Weight("uid-new", (A,), 1_700_000_060, 5))
     assert [entry.uid for entry in Rule(text).entries] == ["uid-new"]
 
 
 def test_what_another_tool_laid_out_anew_is_still_ours() -> None:
-    text = yaml.safe_dump(yaml.safe_load(put(THEIRS, SHOP, OUT)))
-    assert Rule(text).entries == (OUT,)
+    text = yaml.safe_dump(yaml.safe_load(put(THEIRS, SHOP, COLD)))
+    assert Rule(text).entries == (COLD,)
     assert yaml.safe_load(drop(text, everybody) or "") == yaml.safe_load(THEIRS)
-
-
-def test_an_entry_that_says_back_changes_nothing_but_the_url() -> None:
-    back = Entry("uid-a", (A,), 1_700_000_050, back=True)
-    text = put(put(None, SHOP, OUT), SHOP, back)
-    assert Rule(text).entries == (back,)
-    assert Rule(text).effect(SHOP, A) == Effect()
-    assert back.item["parameters"] == {"lossless": "uid-a.1700000050"}
 
 
 def test_no_rule_is_no_rule() -> None:
     assert drop(None, everybody) is None
     assert Rule(None).effect(SHOP, A) == Effect()
-    assert dubbo_rules.Rule(None).entries == ()
+    assert Rule(None).entries == ()

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from lossless.traffic.registries.dubbo_rules import DEFAULT_WEIGHT, Service
+from lossless.traffic.registries.dubbo_document import Service
+from lossless.traffic.registries.dubbo_rules import DEFAULT_WEIGHT
 from lossless.traffic.registries.matching import is_of
 from lossless.traffic.registries.registry import Instance
 from lossless.traffic.registries.zookeeper import Znodes
