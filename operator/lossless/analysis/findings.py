@@ -46,7 +46,7 @@ def ungated_pods(facts: Facts) -> Finding | None:
         reason="UngatedPods",
         message=f"{seen}: they were running before they were taken care of; {cost}",
         fix="The next release replaces them by pods that have it. To have it now: kubectl rollout restart "
-        f"deployment/{facts.spec.target_ref.name}",
+        f"{facts.kind.lower()}/{facts.spec.target_ref.name}",
     )
 
 
@@ -77,7 +77,7 @@ def strategy_recreate(facts: Facts) -> Finding | None:
 
 
 def single_replica(facts: Facts) -> Finding | None:
-    if facts.replicas != 1:
+    if facts.replicas != 1 or facts.kind == "DaemonSet":
         return None
     return Finding(
         reason="SingleReplica",
@@ -93,6 +93,13 @@ def no_surge(facts: Facts) -> Finding | None:
         return None
     left = max(0, facts.replicas - facts.max_unavailable)
     cost = "nobody serves in between" if left == 0 else f"only {left} of {facts.replicas} serve meanwhile"
+    if facts.kind == "StatefulSet":
+        return Finding(
+            reason="NoSurge",
+            message=f"A StatefulSet deletes a pod before it makes its successor: a release takes away up to "
+            f"{facts.max_unavailable} at a time, and {cost}",
+            fix="Want as many replicas more than the traffic needs; a StatefulSet has no surge",
+        )
     return Finding(
         reason="NoSurge",
         message=f"maxSurge is 0: a release takes away up to {facts.max_unavailable} pods before it makes new ones, and "
@@ -156,6 +163,8 @@ def pre_stop_short(facts: Facts) -> Finding | None:
 
 
 def progress_deadline_short(facts: Facts) -> Finding | None:
+    if facts.kind != "Deployment":
+        return None  # The others have none.
     longest = max(facts.longest_warmup, facts.spec.drain.settle).total_seconds()
     if facts.progress_deadline >= longest:
         return None

@@ -7,7 +7,7 @@ from lossless.api.quantities import resolve
 from lossless.api.resource import OnWarmupFailure
 from lossless.core import capacity, ramp
 from lossless.core.passage import Stage
-from lossless.core.surplus import surplus
+from lossless.core.surplus import deleted_only_if_ready, surplus
 from lossless.core.world import Pod, RampStep, WarmupProgress, World
 
 
@@ -20,6 +20,8 @@ class Moment:
     surplus: tuple[Pod, ...]
     going: frozenset[str]
     """The same pods, by uid."""
+    shown_ready: str
+    """The pod (uid) that its controller deletes only if it is ready; empty: there is none."""
     floor: int
     serving: int
     established: int
@@ -41,11 +43,13 @@ def at(world: World, now: datetime) -> Moment:
     going = frozenset(pod.uid for pod in leaving)
     established = capacity.established(world)
     coming = _coming(world, going, now)
+    waited_for = deleted_only_if_ready(world)
     return Moment(
         world=world,
         now=now,
         surplus=leaving,
         going=going,
+        shown_ready=waited_for.uid if waited_for else "",
         floor=capacity.floor(world, now),
         serving=len(capacity.serving(world)),
         established=established,

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 
+from lossless.core import by_node, by_ordinal
 from lossless.core.passage import Stage
-from lossless.core.world import Pod, World
+from lossless.core.world import ByNode, ByOrdinal, Pod, World
 
 _UNDER_WAY = {Stage.DRAINED: 0, Stage.DRAINING: 1, Stage.WITHDRAWN: 2}
 
@@ -16,12 +17,19 @@ def surplus(world: World) -> tuple[Pod, ...]:
     Every live pod of an old revision (unless the workload is paused), and of the current one what exceeds the wanted
     replicas. Asked of a workload whose controller has not seen the latest spec, the answer may be about yesterday:
     the caller waits.
+
+    So it is of ReplicaSets. Where the workload owns its pods itself, its own rule says who goes, and how many at once.
     """
     workload = world.workload
     if workload is None:
         return ()
     live = [pod for pod in world.pods if pod.live]
     order = _victim_order(live)
+    match workload.rule:
+        case ByOrdinal() as rule:
+            return by_ordinal.surplus(rule, workload, live)
+        case ByNode() as rule:
+            return by_node.surplus(rule, workload, sorted(live, key=order))
     current = sorted((pod for pod in live if pod.revision == workload.current_revision), key=order)
     old = sorted((pod for pod in live if pod.revision != workload.current_revision), key=order)
     if workload.paused:
@@ -30,6 +38,28 @@ def surplus(world: World) -> tuple[Pod, ...]:
         alone = old if not current and len({pod.group for pod in old}) == 1 else current
         return tuple(alone[: max(0, len(alone) - workload.wanted)])
     return (*old, *current[: max(0, len(current) - workload.wanted)])
+
+
+def outdated(world: World) -> tuple[Pod, ...]:
+    """The live pods of old revisions that a release has yet to replace. Others may stay: that is up to the rule."""
+    workload = world.workload
+    if workload is None:
+        return ()
+    live = [pod for pod in world.pods if pod.live]
+    match workload.rule:
+        case ByOrdinal() as rule:
+            return by_ordinal.outdated(rule, workload, live)
+        case ByNode() as rule:
+            return by_node.outdated(rule, workload, live)
+    return tuple(pod for pod in live if pod.revision != workload.current_revision)
+
+
+def deleted_only_if_ready(world: World) -> Pod | None:
+    """The pod whose controller waits for it to be ready before it deletes it; None: there is none."""
+    workload = world.workload
+    if workload is None or not isinstance(workload.rule, ByOrdinal):
+        return None
+    return by_ordinal.deleted_only_if_ready(workload.rule, workload, [pod for pod in world.pods if pod.live])
 
 
 def _victim_order(live: list[Pod]) -> Callable[[Pod], tuple[object, ...]]:
