@@ -32,8 +32,9 @@ def daemon_set(max_unavailable: int = 1, **rule: object) -> WorldModifier:
     def modify(it: World) -> World:
         assert it.workload
         by = ByNode(**rule)  # type: ignore[arg-type]
-        limits = {"max_surge": int(by.surges), "max_unavailable": 0 if by.surges else max_unavailable, "groups": ()}
-        return replace(it, workload=replace(it.workload, kind="DaemonSet", rule=by, **limits))
+        most = 0 if by.surges else max_unavailable
+        workload = replace(it.workload, kind="DaemonSet", rule=by, max_surge=int(by.surges), max_unavailable=most)
+        return replace(it, workload=replace(workload, groups=()))
 
     return modify
 

@@ -1,4 +1,4 @@
-"""The door in for pods that a StatefulSet or a DaemonSet owns itself, on a real API server with its real controllers."""
+"""The door in for pods that a StatefulSet or a DaemonSet owns itself, on a real API server."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from lossless.api.quantities import parse_int_or_percent, resolve
 from lossless.api.resource import LosslessRolloutSpec
-from lossless.core.world import Pod, Workload
+from lossless.core.world import ByOrdinal, Pod, Workload
 
 Raw = Mapping[str, Any]
 """An object as the API server writes it."""
@@ -56,6 +56,8 @@ class Facts:
     spec: LosslessRolloutSpec
     kind: str
     """Deployment, StatefulSet or DaemonSet."""
+    deleted_ready: bool
+    """Its controller goes by readiness, so its pods are called ready for an instant as they go."""
     replicas: int
     max_surge: int
     max_unavailable: int
@@ -101,11 +103,13 @@ class Facts:
         replicas = _number(wanted.get("replicas"), 1)
         surge, unavailable = _rolling(_mapping(strategy.get("rollingUpdate")), replicas)
         kind = workload.kind if workload else "Deployment"
+        rule = workload.rule if workload and isinstance(workload.rule, ByOrdinal) else None
         if workload and kind != "Deployment":
             replicas, surge, unavailable = workload.wanted, workload.max_surge, workload.max_unavailable
         return cls(
             spec=spec,
             kind=kind,
+            deleted_ready=rule is not None and rule.replaces and (rule.ordered or rule.counts_unavailable),
             replicas=replicas,
             max_surge=surge,
             max_unavailable=unavailable,

@@ -50,6 +50,24 @@ def ungated_pods(facts: Facts) -> Finding | None:
     )
 
 
+def deleted_while_ready(facts: Facts) -> Finding | None:
+    """What outlasts the instant in which a StatefulSet's pod is called ready as it goes is its preStop sleep."""
+    short = grace_too_short(facts) or pre_stop_short(facts)
+    ungated = sum(1 for pod in facts.pods if pod.live and not pod.gated)
+    if not facts.deleted_ready or not (short or ungated):
+        return None
+    who = "its pods have no preStop sleep that is" if short else f"{ungated} pods that ran before have no preStop sleep"
+    return Finding(
+        reason="DeletedWhileReady",
+        message="This StatefulSet's controller deletes no pod that is not ready, so a drained one is called ready "
+        f"again as it goes, and {who} {'long enough ' if short else ''}to outlast that: requests of up to a second are "
+        "lost with each of them",
+        fix=f"{short.fix}; or make it anew with podManagementPolicy Parallel"
+        if short
+        else "The next release replaces them by pods that have one: do it when there is little traffic",
+    )
+
+
 def no_readiness_probe(facts: Facts) -> Finding | None:
     """Nobody says when the application can answer."""
     if not facts.containers or any(container.probed for container in facts.containers):
@@ -292,6 +310,7 @@ def ramp_without_weights(facts: Facts) -> Finding | None:
 CHECKS: Final[tuple[Check, ...]] = (
     strategy_recreate,
     ungated_pods,
+    deleted_while_ready,
     publishes_not_ready,
     no_service,
     unknown_port,
