@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -94,6 +95,7 @@ class TestStatefulSet:
 
         assert rule(updateStrategy={"type": "OnDelete"}) == ByOrdinal(replaces=False)
         assert rule(podManagementPolicy="Parallel") == ByOrdinal(ordered=False)
+        assert rule(minReadySeconds=9) == ByOrdinal(min_ready=timedelta(seconds=9))
         assert rule(ordinals={"start": 5}) == ByOrdinal(start=5)
         assert rule(updateStrategy={"rollingUpdate": {"partition": 2}}) == ByOrdinal(partition=2)
         assert rule(updateStrategy={"rollingUpdate": {"maxUnavailable": 1}}) == ByOrdinal(counts_unavailable=True)

@@ -64,6 +64,16 @@ class TestInOrder:
         assert going(wanted(3), stateful_set(), *pods("ooo")) == ["web-2"]
         assert going(wanted(3), stateful_set(), *pods("oon")) == ["web-1"]
 
+    def test_nobody_before_the_others_have_been_ready_for_as_long_as_they_must(self) -> None:
+        """Its controller waits for minReadySeconds as well; a pod that was withdrawn before would only be missing."""
+        rule = stateful_set(min_ready=timedelta(seconds=60))
+        fresh = *pods("oo", having(ready_since=ago(600))), new("web-2", serving(20))
+        early = decided(wanted(3), rule, *fresh)
+        assert moves(early) == {}
+        assert early.wake_at == NOW + timedelta(seconds=40)
+        baked = *fresh[:2], new("web-2", serving(60))
+        assert moves(decided(wanted(3), rule, *baked)) == {"web-1": Verb.WITHDRAW}
+
     def test_ten_comes_after_nine(self) -> None:
         assert going(wanted(11), stateful_set(), *pods("o" * 11)) == ["web-10"]
 

@@ -88,6 +88,6 @@ def test_but_for_the_pod_that_is_called_ready_it_would_stand_still(
     rule: ByOrdinal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The negative control: a drained pod is not ready, and its controller would wait for it for ever."""
-    monkeypatch.setattr(moment, "deleted_only_if_ready", lambda world: None)
+    monkeypatch.setattr(moment, "deleted_only_if_ready", lambda world, now: None)
     with pytest.raises(AssertionError, match="it stands still"):
         play(Owned(rule), [("release", 0, 1)])

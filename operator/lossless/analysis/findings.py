@@ -197,8 +197,8 @@ def progress_deadline_short(facts: Facts) -> Finding | None:
 
 
 def min_ready_seconds(facts: Facts) -> Finding | None:
-    if not facts.min_ready or facts.max_unavailable == 0 or facts.recreate:
-        return None
+    if not facts.min_ready or facts.max_unavailable == 0 or facts.recreate or facts.kind == "StatefulSet":
+        return None  # A StatefulSet does not go on before, and neither do we.
     return Finding(
         reason="MinReadySeconds",
         message=f"minReadySeconds is {facts.min_ready} and maxUnavailable {facts.max_unavailable}: old pods are "

@@ -21,6 +21,8 @@ class SeenStatefulSet:
     partition: int
     on_delete: bool
     ordered: bool
+    min_ready: int
+    """Seconds."""
     max_unavailable: int | str | None
     """None: the API server keeps no such field, so the controller does not go by it (MaxUnavailableStatefulSet)."""
     revision: str
@@ -47,6 +49,7 @@ class SeenStatefulSet:
             partition=rolling.get("partition") or 0,
             on_delete=strategy.get("type") == ON_DELETE,
             ordered=spec.get("podManagementPolicy") != "Parallel",
+            min_ready=spec.get("minReadySeconds") or 0,
             max_unavailable=rolling.get("maxUnavailable"),
             revision=status.get("updateRevision", ""),
             settled_generation=status.get("observedGeneration", 0) >= metadata.get("generation", 0),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from lossless.api.quantities import resolve
@@ -70,6 +71,7 @@ def _workload(seen: SeenStatefulSet) -> Workload:
             partition=seen.partition,
             replaces=not seen.on_delete,
             ordered=seen.ordered,
+            min_ready=timedelta(seconds=seen.min_ready),
             counts_unavailable=seen.max_unavailable is not None,
         ),
     )

@@ -10,6 +10,7 @@ updateStatefulSetAfterInvariantEstablished.
 
 import re
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Final
 
 from lossless.core.world import ByOrdinal, Pod, Workload
@@ -23,7 +24,7 @@ def ordinal(pod: Pod) -> int:
     return int(found.group(1)) if found else -1
 
 
-def surplus(rule: ByOrdinal, workload: Workload, live: Sequence[Pod]) -> tuple[Pod, ...]:
+def surplus(rule: ByOrdinal, workload: Workload, live: Sequence[Pod], now: datetime) -> tuple[Pod, ...]:
     """The pods that are deleted next, first to go first.
 
     Those beyond the wanted replicas come before those of an old revision. In order (OrderedReady) it is one at a time,
@@ -36,16 +37,16 @@ def surplus(rule: ByOrdinal, workload: Workload, live: Sequence[Pod]) -> tuple[P
     if condemned:
         if not rule.ordered:
             return tuple(condemned)
-        return () if _unready(rule, workload, pods) else tuple(condemned[:1])
+        return () if _unready(rule, workload, pods, now) else tuple(condemned[:1])
     old = outdated(rule, workload, live)
     if not old:
         return ()
     if rule.ordered:
-        return () if _unready(rule, workload, pods, besides=old[:1]) else old[:1]
+        return () if _unready(rule, workload, pods, now, besides=old[:1]) else old[:1]
     if rule.counts_unavailable:
         first = old[: workload.max_unavailable]
-        return first[: max(0, workload.max_unavailable - len(_unready(rule, workload, pods, besides=first)))]
-    waits = any(number > ordinal(old[0]) for number in _unready(rule, workload, pods, besides=old[:1]))
+        return first[: max(0, workload.max_unavailable - len(_unready(rule, workload, pods, now, besides=first)))]
+    waits = any(number > ordinal(old[0]) for number in _unready(rule, workload, pods, now, besides=old[:1]))
     return () if waits else old[:1]
 
 
@@ -58,19 +59,19 @@ def outdated(rule: ByOrdinal, workload: Workload, live: Sequence[Pod]) -> tuple[
     return tuple(sorted((pod for pod in pods if ordinal(pod) in _wanted(rule, workload)), key=ordinal, reverse=True))
 
 
-def deleted_only_if_ready(rule: ByOrdinal, workload: Workload, live: Sequence[Pod]) -> Pod | None:
+def deleted_only_if_ready(rule: ByOrdinal, workload: Workload, live: Sequence[Pod], now: datetime) -> Pod | None:
     """The next one, where its controller does not even look at it unless it is ready; None: readiness is no matter.
 
     In order, it deletes nothing while a wanted pod is not ready, be it the one to be deleted (kubernetes#67250); and of
     those beyond, only the first that is not ready may be it. With maxUnavailable, who is not ready counts as gone.
     """
-    going = surplus(rule, workload, live)
+    going = surplus(rule, workload, live, now)
     if not going:
         return None
     pods = {ordinal(pod): pod for pod in live}
     if going[0] in (beyond := [pods[number] for number in _beyond(rule, workload, pods)]):
         return going[0] if rule.ordered and not all(pod.ready for pod in beyond[1:]) else None
-    missing = len(_unready(rule, workload, pods))
+    missing = len(_unready(rule, workload, pods, now))
     stands_still = rule.ordered or (rule.counts_unavailable and missing >= workload.max_unavailable)
     return going[0] if stands_still else None
 
@@ -84,11 +85,23 @@ def _beyond(rule: ByOrdinal, workload: Workload, numbers: Collection[int]) -> li
     return sorted((number for number in numbers if number >= 0 and number not in wanted), reverse=True)
 
 
-def _unready(rule: ByOrdinal, workload: Workload, pods: dict[int, Pod], besides: Sequence[Pod] = ()) -> tuple[int, ...]:
-    """The wanted ordinals whose pod is missing or not ready."""
+def _unready(
+    rule: ByOrdinal, workload: Workload, pods: dict[int, Pod], now: datetime, besides: Sequence[Pod] = ()
+) -> tuple[int, ...]:
+    """The wanted ordinals whose pod is missing, or not ready for as long as it must be."""
     spoken_for = {ordinal(pod) for pod in besides}
     return tuple(
         number
         for number in _wanted(rule, workload)
-        if number not in spoken_for and not (number in pods and pods[number].ready)
+        if number not in spoken_for and not (number in pods and _available(rule, pods[number], now))
     )
+
+
+def available_at(rule: ByOrdinal, pod: Pod) -> datetime | None:
+    """When this pod is, or will be, ready for as long as it must be; None: it is not ready (podutil.IsPodAvailable)."""
+    return pod.ready_since + rule.min_ready if pod.ready and pod.ready_since else None
+
+
+def _available(rule: ByOrdinal, pod: Pod, now: datetime) -> bool:
+    at = available_at(rule, pod)
+    return pod.ready if at is None else now >= at

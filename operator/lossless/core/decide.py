@@ -16,6 +16,7 @@ from lossless.core import capacity, moment, report, way_in, way_out
 from lossless.core.moment import Moment, progress_of
 from lossless.core.passage import Passage, Stage
 from lossless.core.steps import Decision, Event, LetGo, Move, SetKeep, StartWarmup, Step, Verb
+from lossless.core.surplus import next_look
 from lossless.core.tell import tell
 from lossless.core.waits import Wait, first_wait
 from lossless.core.world import ByNode, Group, Pod, World
@@ -487,6 +488,8 @@ def _skipped(world: World) -> tuple[Event, ...]:
 def _wake_at(here: Moment, plans: list[Plan]) -> datetime | None:
     times = [plan.wait.until for plan in plans if plan.wait and plan.wait.until]
     times += [plan.wait.worth_noting_at() for plan in plans if plan.wait and not _is_noted(plan.pod, plan.wait)]
+    if at := next_look(here.world, here.now):
+        times.append(at)
     if since := capacity.no_room_since(here.world):
         times.append(since + capacity.NO_ROOM_AFTER)
     workload = here.world.workload

@@ -39,11 +39,11 @@ class Moment:
 
 def at(world: World, now: datetime) -> Moment:
     """Works out what one decision needs to know of all pods together."""
-    leaving = surplus(world)
+    leaving = surplus(world, now)
     going = frozenset(pod.uid for pod in leaving)
     established = capacity.established(world)
     coming = _coming(world, going, now)
-    waited_for = deleted_only_if_ready(world)
+    waited_for = deleted_only_if_ready(world, now)
     return Moment(
         world=world,
         now=now,

@@ -214,6 +214,8 @@ class ByOrdinal:
     """It deletes pods of old revisions itself. Not so with OnDelete."""
     ordered: bool = True
     """OrderedReady: one pod after the other, and nothing while any is not ready. Else Parallel."""
+    min_ready: timedelta = timedelta(0)
+    """How long a pod must have been ready before its controller goes on."""
     counts_unavailable: bool = False
     """It keeps to maxUnavailable for all pods together (feature gate MaxUnavailableStatefulSet)."""
 
