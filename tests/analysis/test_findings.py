@@ -12,7 +12,7 @@ from lossless.analysis.checks import MAX_FINDINGS
 from lossless.analysis.facts import Facts, Raw
 from lossless.analysis.findings import find
 from lossless.api.resource import Finding, LosslessRolloutSpec
-from lossless.core.world import Pod
+from lossless.core.world import ByNode, ByOrdinal, Pod, Workload
 
 Object = dict[str, Any]
 
@@ -54,17 +54,59 @@ def found(
     services: Sequence[Raw] = (SOUND_SERVICE,),
     pods: tuple[Pod, ...] = (),
     injection: bool | None = None,
+    workload: Workload | None = None,
     **spec: Any,
 ) -> list[Finding]:
     asked = LosslessRolloutSpec.model_validate({"targetRef": {"name": "web"}} | spec)
     facts = Facts.of(
-        spec=asked, deployment=raw or deployment(), services=services, pods=pods, gate_injection_works=injection
+        spec=asked,
+        deployment=raw or deployment(),
+        workload=workload,
+        services=services,
+        pods=pods,
+        gate_injection_works=injection,
     )
     return find(facts)
 
 
 def reasons(*args: Any, **kwargs: Any) -> list[str]:
     return [finding.reason for finding in found(*args, **kwargs)]
+
+
+def stateful_set(**rule: Any) -> Workload:
+    by = ByOrdinal(**rule)
+    return Workload("StatefulSet", "web", "uid", 3, "new", max_surge=0, max_unavailable=1, rule=by)
+
+
+def daemon_set(surge: int) -> Workload:
+    by = ByNode(surges=surge > 0)
+    return Workload("DaemonSet", "web", "uid", 3, "new", max_surge=surge, max_unavailable=1 - surge, rule=by)
+
+
+def found_of(workload: Workload, **given: Any) -> list[str]:
+    return reasons(raw=deployment(progressDeadlineSeconds=None), workload=workload, **given)
+
+
+def test_a_stateful_set_deletes_before_it_makes_anew() -> None:
+    assert found_of(stateful_set()) == ["NoSurge"]
+    [finding] = found(workload=stateful_set())
+    assert "takes away up to 1 at a time, and only 2 of 3 serve meanwhile" in finding.message
+
+
+def test_a_daemon_set_does_so_without_a_surge() -> None:
+    assert found_of(daemon_set(surge=0)) == ["NoSurge"]
+    assert found_of(daemon_set(surge=1)) == []
+
+
+def test_pods_that_are_deleted_while_ready_need_a_pre_stop_sleep() -> None:
+    """Of those that ran before, and of those with no room for it, something is lost as they go."""
+    before = pods(False, True)
+    assert "DeletedWhileReady" in found_of(stateful_set(), pods=before)
+    assert "DeletedWhileReady" in found_of(stateful_set(ordered=False, counts_unavailable=True), pods=before)
+    assert "DeletedWhileReady" in found_of(stateful_set(), drain={"settle": "29s"})
+    assert "DeletedWhileReady" not in found_of(stateful_set(), pods=pods(True, True))
+    assert "DeletedWhileReady" not in found_of(stateful_set(ordered=False), pods=before)
+    assert "DeletedWhileReady" not in found_of(stateful_set(replaces=False), pods=before)
 
 
 def test_a_sound_set_up_has_none() -> None:

@@ -262,7 +262,7 @@ def test_what_can_not_be_taken_care_of_says_why_and_is_taken_up_when_it_can(
 ) -> None:
     start()
     shop.protect("early").wait("early", "Accepted", "False", "TargetNotFound")
-    shop.protect("other", targetRef={"kind": "StatefulSet", "name": "web"})
+    shop.protect("other", targetRef={"apiVersion": "batch/v1", "kind": "Job", "name": "web"})
     shop.wait("other", "Accepted", "False", "UnsupportedKind")
     shop.deploy().wait_until_cared_for("early")
 

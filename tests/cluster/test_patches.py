@@ -117,3 +117,10 @@ def test_a_hold_is_written_for_the_version_that_it_was_worked_out_for() -> None:
     body = patches.keep(SetKeep(group, 2), "41")
     assert body["metadata"] == {"uid": "uid-web-1", "resourceVersion": "41", "labels": {names.KEEP_LABEL: "2"}}
     assert patches.keep(SetKeep(group, None), "41")["metadata"]["labels"] == {names.KEEP_LABEL: None}
+
+
+def test_a_pod_that_must_be_ready_to_be_deleted_is_called_so_since_it_really_was() -> None:
+    since = datetime(2026, 3, 4, 11, 0, 0, 500, tzinfo=UTC)
+    gate, ready = conditions(moved(seen("False"), Verb.MARK_DRAINED, shown_ready_since=since))
+    assert (gate["type"], gate["status"]) == (names.GATE, "False"), "the gate stays as it is"
+    assert (ready["type"], ready["status"], ready["lastTransitionTime"]) == ("Ready", "True", "2026-03-04T11:00:00Z")

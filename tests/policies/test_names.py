@@ -33,6 +33,10 @@ def test_the_door_in_writes_the_gate_and_the_label() -> None:
     assert spelt("lossless-door-in") == {names.GATE, names.ROLLOUT_LABEL, names.TARGETS}
 
 
+def test_the_door_in_for_pods_without_a_replica_set_does_the_same() -> None:
+    assert spelt("lossless-door-in-owned") == spelt("lossless-door-in")
+
+
 def test_the_hold_reads_the_number_to_keep() -> None:
     assert spelt("lossless-hold") == {names.KEEP_LABEL, names.TARGETS}
 
@@ -56,7 +60,7 @@ def test_who_is_kept_out_is_told_by_the_stage() -> None:
 
 def test_every_policy_takes_a_kind_that_every_api_server_knows_as_its_parameter_and_fails_open() -> None:
     policies = [one for one in OBJECTS if not one["kind"].endswith("Binding")]
-    assert len(policies) == 4
+    assert len(policies) == 5
     for policy in policies:
         assert policy["spec"]["paramKind"] == {"apiVersion": "v1", "kind": "LimitRange"}
         assert policy["spec"]["failurePolicy"] == "Ignore"
@@ -66,7 +70,7 @@ def test_every_policy_takes_a_kind_that_every_api_server_knows_as_its_parameter_
 def test_every_binding_reads_the_parameters_of_the_objects_own_namespace() -> None:
     """A paramRef with a namespace would let that namespace decide for all the others."""
     bindings = [one for one in OBJECTS if one["kind"].endswith("Binding")]
-    assert len(bindings) == 4
+    assert len(bindings) == 5
     for binding in bindings:
         assert binding["spec"]["policyName"] == binding["metadata"]["name"]
         assert binding["spec"]["paramRef"] == {"name": names.PARAMETERS, "parameterNotFoundAction": "Allow"}

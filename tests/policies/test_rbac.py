@@ -18,6 +18,9 @@ patch losslessrollouts.lossless.dev/status
 get,list,watch deployments.apps
 get,list,watch replicasets.apps
 patch replicasets.apps/status
+get,list,watch statefulsets.apps
+get,list,watch daemonsets.apps
+list,watch controllerrevisions.apps
 get,list,watch pods
 patch pods/status
 create,get pods/exec
@@ -42,6 +45,10 @@ create,delete,update,patch pods
 update,patch,delete deployments.apps
 update,patch,delete replicasets.apps
 update,patch deployments.apps/scale
+update,patch,delete statefulsets.apps
+update,patch statefulsets.apps/scale
+update,patch,delete daemonsets.apps
+get,create,update,patch,delete controllerrevisions.apps
 create,update,patch,delete losslessrollouts.lossless.dev
 get,list,watch secrets
 get,list,watch,create,update,patch,delete configmaps

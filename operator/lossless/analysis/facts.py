@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from lossless.api.quantities import parse_int_or_percent, resolve
 from lossless.api.resource import LosslessRolloutSpec
-from lossless.core.world import Pod
+from lossless.core.world import ByOrdinal, Pod, Workload
 
 Raw = Mapping[str, Any]
 """An object as the API server writes it."""
@@ -54,6 +54,10 @@ class Facts:
     """Everything that a finding may rest on."""
 
     spec: LosslessRolloutSpec
+    kind: str
+    """Deployment, StatefulSet or DaemonSet."""
+    deleted_ready: bool
+    """Its controller goes by readiness, so its pods are called ready for an instant as they go."""
     replicas: int
     max_surge: int
     max_unavailable: int
@@ -76,6 +80,7 @@ class Facts:
         *,
         spec: LosslessRolloutSpec,
         deployment: Raw,
+        workload: Workload | None = None,
         services: Sequence[Raw] = (),
         pods: Sequence[Pod] = (),
         current_revision: str = "",
@@ -85,7 +90,8 @@ class Facts:
 
         Args:
             spec: of the LosslessRollout.
-            deployment: its target.
+            deployment: its target, of whatever kind.
+            workload: the same as the core knows it, where it is not a Deployment: it knows how many go at a time.
             services: those whose selectors match the target's pods; others must not be among them.
             pods: the target's.
             current_revision: the pod-template-hash that the target wants.
@@ -96,8 +102,14 @@ class Facts:
         strategy = _mapping(wanted.get("strategy"))
         replicas = _number(wanted.get("replicas"), 1)
         surge, unavailable = _rolling(_mapping(strategy.get("rollingUpdate")), replicas)
+        kind = workload.kind if workload else "Deployment"
+        rule = workload.rule if workload and isinstance(workload.rule, ByOrdinal) else None
+        if workload and kind != "Deployment":
+            replicas, surge, unavailable = workload.wanted, workload.max_surge, workload.max_unavailable
         return cls(
             spec=spec,
+            kind=kind,
+            deleted_ready=rule is not None and rule.replaces and (rule.ordered or rule.counts_unavailable),
             replicas=replicas,
             max_surge=surge,
             max_unavailable=unavailable,

@@ -46,7 +46,25 @@ def ungated_pods(facts: Facts) -> Finding | None:
         reason="UngatedPods",
         message=f"{seen}: they were running before they were taken care of; {cost}",
         fix="The next release replaces them by pods that have it. To have it now: kubectl rollout restart "
-        f"deployment/{facts.spec.target_ref.name}",
+        f"{facts.kind.lower()}/{facts.spec.target_ref.name}",
+    )
+
+
+def deleted_while_ready(facts: Facts) -> Finding | None:
+    """What outlasts the instant in which a StatefulSet's pod is called ready as it goes is its preStop sleep."""
+    short = grace_too_short(facts) or pre_stop_short(facts)
+    ungated = sum(1 for pod in facts.pods if pod.live and not pod.gated)
+    if not facts.deleted_ready or not (short or ungated):
+        return None
+    who = "its pods have no preStop sleep that is" if short else f"{ungated} pods that ran before have no preStop sleep"
+    return Finding(
+        reason="DeletedWhileReady",
+        message="This StatefulSet's controller deletes no pod that is not ready, so a drained one is called ready "
+        f"again as it goes, and {who} {'long enough ' if short else ''}to outlast that: requests of up to a second are "
+        "lost with each of them",
+        fix=f"{short.fix}; or make it anew with podManagementPolicy Parallel"
+        if short
+        else "The next release replaces them by pods that have one: do it when there is little traffic",
     )
 
 
@@ -77,7 +95,7 @@ def strategy_recreate(facts: Facts) -> Finding | None:
 
 
 def single_replica(facts: Facts) -> Finding | None:
-    if facts.replicas != 1:
+    if facts.replicas != 1 or facts.kind == "DaemonSet":
         return None
     return Finding(
         reason="SingleReplica",
@@ -93,6 +111,13 @@ def no_surge(facts: Facts) -> Finding | None:
         return None
     left = max(0, facts.replicas - facts.max_unavailable)
     cost = "nobody serves in between" if left == 0 else f"only {left} of {facts.replicas} serve meanwhile"
+    if facts.kind == "StatefulSet":
+        return Finding(
+            reason="NoSurge",
+            message=f"A StatefulSet deletes a pod before it makes its successor: a release takes away up to "
+            f"{facts.max_unavailable} at a time, and {cost}",
+            fix="Want as many replicas more than the traffic needs; a StatefulSet has no surge",
+        )
     return Finding(
         reason="NoSurge",
         message=f"maxSurge is 0: a release takes away up to {facts.max_unavailable} pods before it makes new ones, and "
@@ -156,6 +181,8 @@ def pre_stop_short(facts: Facts) -> Finding | None:
 
 
 def progress_deadline_short(facts: Facts) -> Finding | None:
+    if facts.kind != "Deployment":
+        return None  # The others have none.
     longest = max(facts.longest_warmup, facts.spec.drain.settle).total_seconds()
     if facts.progress_deadline >= longest:
         return None
@@ -170,8 +197,8 @@ def progress_deadline_short(facts: Facts) -> Finding | None:
 
 
 def min_ready_seconds(facts: Facts) -> Finding | None:
-    if not facts.min_ready or facts.max_unavailable == 0 or facts.recreate:
-        return None
+    if not facts.min_ready or facts.max_unavailable == 0 or facts.recreate or facts.kind == "StatefulSet":
+        return None  # A StatefulSet does not go on before, and neither do we.
     return Finding(
         reason="MinReadySeconds",
         message=f"minReadySeconds is {facts.min_ready} and maxUnavailable {facts.max_unavailable}: old pods are "
@@ -283,6 +310,7 @@ def ramp_without_weights(facts: Facts) -> Finding | None:
 CHECKS: Final[tuple[Check, ...]] = (
     strategy_recreate,
     ungated_pods,
+    deleted_while_ready,
     publishes_not_ready,
     no_service,
     unknown_port,

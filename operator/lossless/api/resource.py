@@ -37,7 +37,7 @@ class TargetRef(Model):
     api_version: Annotated[str, Field(max_length=253, pattern=r"^([a-z0-9.-]+/)?v[0-9][a-z0-9]*$")] = "apps/v1"
     """The workload's API version."""
     kind: Annotated[str, Field(max_length=63, pattern=r"^[A-Z][A-Za-z0-9]*$")] = "Deployment"
-    """The workload's kind."""
+    """The workload's kind: Deployment, StatefulSet or DaemonSet, all of apps/v1."""
     name: Annotated[str, Field(min_length=1, max_length=240, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
     """The workload's name, in the namespace of the LosslessRollout."""
 
@@ -268,7 +268,7 @@ class Revision(Model):
     """Which revisions the pods are of."""
 
     current: Annotated[str, Field(max_length=253)] = ""
-    """The revision (pod-template-hash) that the workload wants."""
+    """The revision that the workload wants, as its pods' pod-template-hash or controller-revision-hash has it."""
     old: Annotated[int, Field(ge=0)] = 0
     """Live pods of other revisions."""
 

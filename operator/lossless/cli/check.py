@@ -9,7 +9,7 @@ from lossless.cluster.errors import ClusterError, NotFound
 from lossless.cluster.gateway import Gateway
 from lossless.cluster.preflight import Preflight
 
-DOOR_IN = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies/lossless-door-in"
+POLICIES = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies"
 WIDTH = 100
 
 
@@ -24,16 +24,16 @@ async def check(gateway: Gateway, look: Look, name: str) -> tuple[str, bool]:
         raise CliError(f"{rollout.name}: {gathered.world.problem.message}")
     preflight = Preflight(gateway, look.store, lambda: look.at)
     await preflight.look(gathered)
-    found = preflight.findings(gathered, await _gate_injection(gateway))
+    found = preflight.findings(gathered, await _gate_injection(gateway, rollout.target.kind))
     if not found:
         return f"{name}: no finding", True
     return f"{name}: {len(found)} findings\n\n" + "\n\n".join(_told(finding) for finding in found), False
 
 
-async def _gate_injection(gateway: Gateway) -> bool | None:
-    """Whether the policy that gives pods their gate is there; None: we can't tell."""
+async def _gate_injection(gateway: Gateway, kind: str) -> bool | None:
+    """Whether the policy that gives pods of this kind of workload their gate is there; None: we can't tell."""
     try:
-        await gateway.read(DOOR_IN)
+        await gateway.read(f"{POLICIES}/{'lossless-door-in' if kind == 'Deployment' else 'lossless-door-in-owned'}")
     except NotFound:
         return False
     except ClusterError:

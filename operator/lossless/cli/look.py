@@ -9,7 +9,8 @@ from lossless.cluster.errors import NotFound
 from lossless.cluster.gateway import Gateway
 from lossless.cluster.gather import Asked, Gathered, gather
 from lossless.cluster.observed import SeenRollout
-from lossless.cluster.resources import DEPLOYMENTS, ENDPOINT_SLICES, PODS, REPLICA_SETS, ROLLOUTS, SERVICES
+from lossless.cluster.resources import PODS, ROLLOUTS
+from lossless.cluster.scope import Scope
 from lossless.cluster.store import Store
 from lossless.cluster.workload import kind_of
 
@@ -58,7 +59,9 @@ async def look(gateway: Gateway, namespace: str) -> Look:
     """
     store = Store()
     installed = True
-    for resource in (ROLLOUTS, DEPLOYMENTS, REPLICA_SETS, SERVICES, ENDPOINT_SLICES):
+    for resource in Scope((namespace,)).watched:
+        if resource is PODS:
+            continue  # Those without our label as well; see below.
         try:
             listing = await gateway.list(resource, namespace)
         except NotFound:

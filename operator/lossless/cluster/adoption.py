@@ -1,7 +1,7 @@
 """Finds the pods of a workload that do not carry our label: they are in no watch of ours.
 
 They are those that ran before the LosslessRollout came, those made where the admission policy is not installed, and all
-of them in Observe mode, where nothing is labelled. What gives them away is that their ReplicaSets count other pods than
+of them in Observe mode, where nothing is labelled. What gives them away is that their controllers count other pods than
 we know. Then, once that has lasted for a moment (a pod and its count never change at the same instant), one
 LIST of the workload's pods finds them.
 """
@@ -79,8 +79,7 @@ class Adoption:
         kind = kind_of(rollout.target)
         if kind is None:
             return False
-        live = [pod.core for pod in pods_of(self.store, rollout, workload) if pod.core.live]
-        return kind.counted(self.store, workload) != (len(live), sum(1 for pod in live if pod.ready))
+        return not kind.counts(self.store, workload, pods_of(self.store, rollout, workload))
 
     async def _list(self, rollout: SeenRollout, workload: Workload) -> None:
         kind = kind_of(rollout.target)
@@ -88,11 +87,11 @@ class Adoption:
         if not selector:
             return
         listing = await self.gateway.list(PODS, rollout.namespace, selector)
-        groups = {group.uid for group in workload.groups}
-        ours = tuple(raw for raw in listing.items if (owner := Owner.of(raw)) and owner.uid in groups)
+        owners = workload.owners
+        ours = tuple(raw for raw in listing.items if (owner := Owner.of(raw)) and owner.uid in owners)
 
         def concerns(pod: SeenPod) -> bool:
-            return not pod.rollout and pod.core.group in groups
+            return not pod.rollout and pod.core.group in owners
 
         for change in self.store.pods.replace(Listing(ours, listing.resource_version), concerns):
             self.changed(change)

@@ -1,12 +1,12 @@
 """Deployments (apps/v1), read as their own controller reads them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from lossless.api.quantities import resolve
 from lossless.cluster.observed import SeenDeployment, SeenPod, SeenReplicaSet
-from lossless.cluster.resources import DEPLOYMENTS, REPLICA_SETS, Resource
+from lossless.cluster.resources import DEPLOYMENTS, REPLICA_SETS, Raw, Resource
 from lossless.cluster.store import Store
 from lossless.core.world import Group, Workload
 
@@ -22,6 +22,10 @@ class DeploymentKind:
         seen = store.deployments.named(namespace, name)
         return _workload(seen, list(_replica_sets(store, seen))) if seen else None
 
+    def spec(self, store: Store, namespace: str, name: str) -> Raw:
+        seen = store.deployments.named(namespace, name)
+        return seen.spec if seen else {}
+
     def selector(self, store: Store, namespace: str, name: str) -> str:
         seen = store.deployments.named(namespace, name)
         return seen.selector if seen else ""
@@ -30,9 +34,11 @@ class DeploymentKind:
         for group in workload.groups:
             yield from store.pods.where("owner", group.uid)
 
-    def counted(self, store: Store, workload: Workload) -> tuple[int, int]:
+    def counts(self, store: Store, workload: Workload, pods: Sequence[SeenPod]) -> bool:
         sets = list(store.replica_sets.where("owner", workload.uid))
-        return sum(one.replicas for one in sets), sum(one.ready for one in sets)
+        counted = sum(one.replicas for one in sets), sum(one.ready for one in sets)
+        live = [pod.core for pod in pods if pod.core.live]
+        return counted == (len(live), sum(1 for pod in live if pod.ready))
 
     def is_stale(self, store: Store, namespace: str, name: str) -> bool:
         """The Deployment says which revision is current; the ReplicaSets that we know must have that one."""

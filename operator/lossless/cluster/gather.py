@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from lossless.api.resource import LosslessRolloutSpec, LosslessRolloutStatus, TargetRef
-from lossless.cluster.observed import SeenPod, SeenReplicaSet, SeenRollout
+from lossless.cluster.interest import workload_of
+from lossless.cluster.observed import Owner, SeenPod, SeenRollout
 from lossless.cluster.store import Store
 from lossless.cluster.workload import kind_of, supported
 from lossless.core.world import (
@@ -127,12 +128,12 @@ def left_behind(
     pods = tuple(
         replace(pod.core, managed=True, resource_version=store.pods.version(pod.uid))
         for pod in store.pods.where("rollout", (namespace, name))
-        if not _is_cared_for(store, _replica_set(store, pod), namespace, besides)
+        if not _is_cared_for(store, workload_of(store, pod), namespace, besides)
     )
     groups = tuple(
         Group(one.uid, one.name, one.pod_template_hash, one.keep if one.keep is not None else 0)
         for one in store.replica_sets.where("held", namespace)
-        if not _is_cared_for(store, one, namespace, besides)
+        if not _is_cared_for(store, one.owner, namespace, besides)
     )
     return pods, groups
 
@@ -180,12 +181,8 @@ def _pod(store: Store, rollout: SeenRollout, pod: SeenPod, sightings: tuple[Sigh
     )
 
 
-def _replica_set(store: Store, pod: SeenPod) -> SeenReplicaSet | None:
-    return store.replica_sets.by_uid(pod.owner.uid) if pod.owner else None
-
-
-def _is_cared_for(store: Store, group: SeenReplicaSet | None, namespace: str, besides: SeenRollout | None) -> bool:
-    if group is None or group.owner is None:
+def _is_cared_for(store: Store, owner: Owner | None, namespace: str, besides: SeenRollout | None) -> bool:
+    if owner is None:
         return False
-    targets: Iterable[SeenRollout] = store.rollouts.where("target", (namespace, group.owner.kind, group.owner.name))
+    targets: Iterable[SeenRollout] = store.rollouts.where("target", (namespace, owner.kind, owner.name))
     return any(not one.deleting and one != besides for one in targets)

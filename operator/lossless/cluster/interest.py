@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from lossless.cluster.observed import Owner, SeenDeployment, SeenNode, SeenPod, SeenReplicaSet, SeenRollout
+from lossless.cluster.observed_sets import SeenControllerRevision, SeenDaemonSet, SeenStatefulSet
 from lossless.cluster.store import Change, Store
 from lossless.traffic.services import EndpointSlice, Service
 
@@ -22,7 +23,11 @@ def concerned(change: Change[Any], store: Store) -> set[Key]:
                 keys |= _of_target(store, seen.namespace, seen.target.kind, seen.target.name)
             case SeenDeployment():
                 keys |= _of_target(store, seen.namespace, "Deployment", seen.name)
-            case SeenReplicaSet():
+            case SeenStatefulSet():
+                keys |= _of_target(store, seen.namespace, "StatefulSet", seen.name)
+            case SeenDaemonSet():
+                keys |= _of_target(store, seen.namespace, "DaemonSet", seen.name)
+            case SeenReplicaSet() | SeenControllerRevision():
                 keys |= _of_owner(store, seen.namespace, seen.owner)
             case SeenPod():
                 keys |= of_pod(store, seen)
@@ -40,9 +45,13 @@ def concerned(change: Change[Any], store: Store) -> set[Key]:
 def of_pod(store: Store, pod: SeenPod) -> set[Key]:
     """Those who take care of a pod: by its owner's workload, and by our label, which may name one that is gone."""
     keys = {(pod.namespace, pod.rollout)} if pod.rollout else set()
-    if pod.owner and (replica_set := store.replica_sets.by_uid(pod.owner.uid)):
-        keys |= _of_owner(store, pod.namespace, replica_set.owner)
-    return keys
+    return keys | _of_owner(store, pod.namespace, workload_of(store, pod))
+
+
+def workload_of(store: Store, pod: SeenPod) -> Owner | None:
+    """Whose pod it is: the owner of its ReplicaSet, or its own."""
+    replica_set = store.replica_sets.by_uid(pod.owner.uid) if pod.owner else None
+    return replica_set.owner if replica_set else pod.owner
 
 
 def _of_owner(store: Store, namespace: str, owner: Owner | None) -> set[Key]:

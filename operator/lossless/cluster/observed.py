@@ -20,6 +20,8 @@ from lossless.core.world import Pod
 
 REVISION: Final = "deployment.kubernetes.io/revision"
 POD_TEMPLATE_HASH: Final = "pod-template-hash"
+REVISION_HASH: Final = "controller-revision-hash"
+"""What pods carry that a StatefulSet or a DaemonSet owns."""
 UNKNOWN_AGE: Final = parse_time("1970-01-01T00:00:00Z")
 
 
@@ -90,7 +92,7 @@ class SeenPod:
             uid=metadata["uid"],
             name=metadata["name"],
             group=owner.uid if owner else "",
-            revision=labels.get(POD_TEMPLATE_HASH, ""),
+            revision=labels.get(POD_TEMPLATE_HASH) or labels.get(REVISION_HASH, ""),
             created_at=_required_time(metadata.get("creationTimestamp")),
             ip=status.get("podIP", ""),
             node=spec.get("nodeName", ""),
@@ -222,10 +224,20 @@ class SeenDeployment:
 class SeenNode:
     name: str
     cordoned: bool
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    no_execute: tuple[tuple[str, str], ...] = ()
+    """Taints with that effect: key and value."""
 
     @classmethod
     def parse(cls, raw: Raw) -> "SeenNode":
-        return cls(raw["metadata"]["name"], bool((raw.get("spec") or {}).get("unschedulable")))
+        metadata, spec = raw["metadata"], raw.get("spec") or {}
+        taints = (one for one in spec.get("taints") or () if one.get("effect") == "NoExecute")
+        return cls(
+            name=metadata["name"],
+            cordoned=bool(spec.get("unschedulable")),
+            labels=metadata.get("labels") or {},
+            no_execute=tuple((one["key"], one.get("value", "")) for one in taints),
+        )
 
 
 @dataclass(frozen=True, slots=True)

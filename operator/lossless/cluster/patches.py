@@ -30,8 +30,8 @@ def move(step: Move, seen: SeenPod, rollout: str, now: datetime, registries: Seq
         annotations[names.DELETION_COST] = str(step.cost) if step.cost else None
     metadata["annotations"] = annotations
     metadata["labels"] = {names.ROLLOUT_LABEL: rollout}
-    condition = _condition(step, seen, now)
-    return {"metadata": metadata} | ({"status": {"conditions": [condition]}} if condition else {})
+    conditions = [one for one in (_condition(step, seen, now), _shown_ready(step)) if one]
+    return {"metadata": metadata} | ({"status": {"conditions": conditions}} if conditions else {})
 
 
 def let_go(step: LetGo, seen: SeenPod, now: datetime) -> Raw:
@@ -81,6 +81,14 @@ def _condition(step: Move, seen: SeenPod, now: datetime) -> Raw | None:
     if step.gate:
         return _stated("Ready", "True", "", "", seen.readiness, now)
     return _stated("Ready", "False", WITHDRAWN_REASON, step.message, seen.readiness, now)
+
+
+def _shown_ready(step: Move) -> Raw | None:
+    """Ready, for its controller alone, and for as long as it really was: minReadySeconds count from then."""
+    if step.shown_ready_since is None:
+        return None
+    at = (format_time(step.shown_ready_since.replace(microsecond=0)) or "").replace(".000000Z", "Z")
+    return {"type": "Ready", "status": "True", "reason": "", "message": "", "lastTransitionTime": at}
 
 
 def _stated(kind: str, text: str, reason: str, message: str, before: Told | None, now: datetime) -> Raw:

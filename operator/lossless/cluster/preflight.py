@@ -20,10 +20,10 @@ from lossless.cluster.errors import ClusterError, Forbidden, NotFound
 from lossless.cluster.gateway import Gateway
 from lossless.cluster.gather import Gathered
 from lossless.cluster.interest import Key
-from lossless.cluster.observed import SeenDeployment
 from lossless.cluster.ramping import DESTINATION_RULES, NOT_OURS, NOT_THERE, resource_of
 from lossless.cluster.resources import Raw, Resource
 from lossless.cluster.store import Store
+from lossless.cluster.workload import kind_of
 from lossless.traffic.routes import findings as route_findings
 from lossless.traffic.routes.policies import obeys_destination_rules
 from lossless.traffic.services import Service
@@ -131,12 +131,13 @@ class Preflight:
             return ()
 
     def _facts(self, gathered: Gathered, gate_injection_works: bool | None) -> Facts | None:
-        world, deployment = gathered.world, self._deployment(gathered)
-        if deployment is None or world.workload is None:
+        world, wanted = gathered.world, self._spec(gathered)
+        if not wanted or world.workload is None:
             return None
         return Facts.of(
             spec=world.spec,
-            deployment={"spec": deployment.spec},
+            deployment={"spec": wanted},
+            workload=world.workload,
             services=[one.raw for one in self._services(gathered)],
             pods=world.pods,
             current_revision=world.workload.current_revision,
@@ -145,13 +146,15 @@ class Preflight:
 
     def _services(self, gathered: Gathered) -> Sequence[Service]:
         """Those that select the pods that the workload makes."""
-        deployment = self._deployment(gathered)
-        template = (deployment.spec.get("template") or {}) if deployment else {}
+        template = self._spec(gathered).get("template") or {}
         labels = (template.get("metadata") or {}).get("labels") or {}
         return [
             one for one in self._store.services.where("namespace", gathered.rollout.namespace) if one.selects(labels)
         ]
 
-    def _deployment(self, gathered: Gathered) -> SeenDeployment | None:
-        workload = gathered.world.workload
-        return self._store.deployments.named(gathered.rollout.namespace, workload.name) if workload else None
+    def _spec(self, gathered: Gathered) -> Raw:
+        """The workload's; empty: there is no such workload."""
+        kind = kind_of(gathered.rollout.target)
+        if kind is None or gathered.world.workload is None:
+            return {}
+        return kind.spec(self._store, gathered.rollout.namespace, gathered.rollout.target.name)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from lossless.api import names
 from lossless.cluster.resources import (
+    CONTROLLER_REVISIONS,
+    DAEMON_SETS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     NODES,
@@ -12,6 +14,7 @@ from lossless.cluster.resources import (
     REPLICA_SETS,
     ROLLOUTS,
     SERVICES,
+    STATEFUL_SETS,
     Resource,
 )
 
@@ -25,7 +28,8 @@ class Scope:
     @property
     def watched(self) -> tuple[Resource, ...]:
         """The kinds to watch. Nodes belong to no namespace: without them nothing is known of cordons."""
-        everywhere = (ROLLOUTS, DEPLOYMENTS, REPLICA_SETS, PODS, SERVICES, ENDPOINT_SLICES)
+        workloads = (DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS, CONTROLLER_REVISIONS)
+        everywhere = (ROLLOUTS, *workloads, PODS, SERVICES, ENDPOINT_SLICES)
         return everywhere if self.namespaces else (*everywhere, NODES)
 
     @property

@@ -11,7 +11,10 @@ from typing import Any, Final, Generic, TypeVar
 
 from lossless.cluster.gateway import Listing
 from lossless.cluster.observed import SeenDeployment, SeenNode, SeenPod, SeenReplicaSet, SeenRollout
+from lossless.cluster.observed_sets import SeenControllerRevision, SeenDaemonSet, SeenStatefulSet
 from lossless.cluster.resources import (
+    CONTROLLER_REVISIONS,
+    DAEMON_SETS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     NODES,
@@ -19,6 +22,7 @@ from lossless.cluster.resources import (
     REPLICA_SETS,
     ROLLOUTS,
     SERVICES,
+    STATEFUL_SETS,
     Raw,
     Resource,
 )
@@ -180,6 +184,15 @@ class Store:
         )
     )
     deployments: Table[SeenDeployment] = field(default_factory=lambda: Table(DEPLOYMENTS, SeenDeployment.parse))
+    stateful_sets: Table[SeenStatefulSet] = field(default_factory=lambda: Table(STATEFUL_SETS, SeenStatefulSet.parse))
+    daemon_sets: Table[SeenDaemonSet] = field(default_factory=lambda: Table(DAEMON_SETS, SeenDaemonSet.parse))
+    controller_revisions: Table[SeenControllerRevision] = field(
+        default_factory=lambda: Table(
+            CONTROLLER_REVISIONS,
+            SeenControllerRevision.parse,
+            owner=lambda one: (one.owner.uid,) if one.owner else (),
+        )
+    )
     services: Table[Service] = field(
         default_factory=lambda: Table(SERVICES, Service.parse, namespace=lambda one: (one.namespace,))
     )
@@ -213,6 +226,9 @@ class Store:
             self.rollouts,
             self.deployments,
             self.replica_sets,
+            self.stateful_sets,
+            self.daemon_sets,
+            self.controller_revisions,
             self.pods,
             self.services,
             self.slices,

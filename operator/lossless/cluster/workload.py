@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 from lossless.api.resource import TargetRef
-from lossless.cluster import deployment
+from lossless.cluster import daemon_set, deployment, stateful_set
 from lossless.cluster.observed import SeenPod
-from lossless.cluster.resources import Resource
+from lossless.cluster.resources import Raw, Resource
 from lossless.cluster.store import Store
 from lossless.core.world import Workload
 
@@ -23,6 +23,10 @@ class WorkloadKind(Protocol):
         """As the core wants it; None: there is none of that name."""
         ...
 
+    def spec(self, store: Store, namespace: str, name: str) -> Raw:
+        """Its spec, for the findings; empty: there is none of that name."""
+        ...
+
     def selector(self, store: Store, namespace: str, name: str) -> str:
         """What a LIST of its pods has to ask for. Its pods are among them: their owner tells which they are."""
         ...
@@ -31,8 +35,8 @@ class WorkloadKind(Protocol):
         """Its pods, as far as they are known."""
         ...
 
-    def counted(self, store: Store, workload: Workload) -> tuple[int, int]:
-        """How many live pods, and ready ones, its controllers say it has: if we know others, some are in no watch."""
+    def counts(self, store: Store, workload: Workload, pods: Sequence[SeenPod]) -> bool:
+        """Its controllers count as many pods, and ready ones, as there are here: else some are in no watch."""
         ...
 
     def is_stale(self, store: Store, namespace: str, name: str) -> bool:
@@ -45,7 +49,11 @@ class WorkloadKind(Protocol):
         ...
 
 
-KINDS: Final[dict[tuple[str, str], WorkloadKind]] = {("apps/v1", "Deployment"): deployment.KIND}
+KINDS: Final[dict[tuple[str, str], WorkloadKind]] = {
+    ("apps/v1", "Deployment"): deployment.KIND,
+    ("apps/v1", "StatefulSet"): stateful_set.KIND,
+    ("apps/v1", "DaemonSet"): daemon_set.KIND,
+}
 """By API version and kind."""
 
 

@@ -17,9 +17,10 @@ from lossless.core import capacity, moment, report, swaps, way_in, way_out
 from lossless.core.moment import Moment, progress_of
 from lossless.core.passage import Passage, Stage
 from lossless.core.steps import Decision, Event, LetGo, Move, SetKeep, StartWarmup, Step, Verb
+from lossless.core.surplus import next_look
 from lossless.core.tell import tell
 from lossless.core.waits import Wait, first_wait
-from lossless.core.world import Group, Pod, World
+from lossless.core.world import ByNode, Group, Pod, World
 
 NUDGE_EVERY: Final = timedelta(seconds=3)
 """How often a ReplicaSet that could not create pods is woken, while there is room for one again."""
@@ -27,6 +28,10 @@ NUDGE_EVERY: Final = timedelta(seconds=3)
 DELETIONS: Final = 10
 """How many pods a ReplicaSet may be asked to delete at once. The controller manager sends 20 requests a second for all
 workloads together: a scale-in by 200 in one step kept everybody else's new pods waiting for 8 s."""
+
+
+SHOWN_AGAIN: Final = timedelta(seconds=5)
+"""How long a drained pod that was called ready is left to its controller, before it is called so once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +309,16 @@ def _drained(pod: Pod, here: Moment) -> Plan:
 
     A mark that a person has written on a pod that we have not drained is left alone: it is the break-glass.
     """
-    if pod.stage is not Stage.DRAINED or not pod.open:
+    if pod.stage is not Stage.DRAINED:
+        return Plan(pod)
+    if pod.uid == here.shown_ready and pod.containers_ready:
+        since = pod.passage.since or here.now
+        if here.now < since + SHOWN_AGAIN:
+            message = "its controller is about to delete it"
+            return Plan(pod, Wait(Stage.DRAINED, "Deleting", message, since, since + SHOWN_AGAIN))
+        if not pod.open:
+            return Plan(pod, steps=(_mark_drained(pod, here, "its controller has not deleted it yet"),))
+    if not pod.open:
         return Plan(pod)
     return Plan(pod, steps=(_withdraw_again(pod, here),))
 
@@ -360,7 +374,23 @@ def _mark_drained(pod: Pod, here: Moment, evidence: str) -> Move:
     # event wakes that controller whatever its back-off has grown to (kubernetes#132805).
     # Its Ready condition, where that is all it has, once more: the controller chooses a pod that is ready last.
     gate = None if pod.gated else False
-    return Move(Verb.MARK_DRAINED, pod, passage, "Drained", evidence, gate=gate, cost=names.LOWEST_COST, event=event)
+    shown_ready_since = None
+    if pod.uid == here.shown_ready and pod.containers_ready:
+        # A StatefulSet that goes by readiness deletes no pod that is not ready. So it is called ready in this very
+        # write, and for the instant until it is deleted some may call it again: its preStop sleep is there for them.
+        # Where there is a gate, a kubelet takes that back at once.
+        gate, shown_ready_since = None, pod.passage.admitted_at or pod.containers_ready_since
+    return Move(
+        Verb.MARK_DRAINED,
+        pod,
+        passage,
+        "Drained",
+        evidence,
+        gate=gate,
+        shown_ready_since=shown_ready_since,
+        cost=names.LOWEST_COST,
+        event=event,
+    )
 
 
 def _forced(pod: Pod, here: Moment) -> bool:
@@ -378,6 +408,8 @@ def _evidence(pod: Pod, here: Moment) -> str:
 
 def _why_surplus(pod: Pod, here: Moment) -> str:
     workload = here.world.workload
+    if workload and isinstance(workload.rule, ByNode) and pod.node in workload.rule.unwanted:
+        return f"none is wanted on its node ({pod.node})"
     if workload and pod.revision != workload.current_revision:
         return f"it is of an old revision ({pod.revision})"
     return f"{workload.wanted if workload else 0} replicas are wanted"
@@ -468,6 +500,8 @@ def _skipped(world: World) -> tuple[Event, ...]:
 def _wake_at(here: Moment, plans: list[Plan]) -> datetime | None:
     times = [plan.wait.until for plan in plans if plan.wait and plan.wait.until]
     times += [plan.wait.worth_noting_at() for plan in plans if plan.wait and not _is_noted(plan.pod, plan.wait)]
+    if at := next_look(here.world, here.now):
+        times.append(at)
     if since := capacity.no_room_since(here.world):
         times.append(since + capacity.NO_ROOM_AFTER)
     workload = here.world.workload

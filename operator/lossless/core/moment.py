@@ -7,7 +7,7 @@ from lossless.api.quantities import resolve
 from lossless.api.resource import OnWarmupFailure
 from lossless.core import capacity, ramp
 from lossless.core.passage import Stage
-from lossless.core.surplus import surplus
+from lossless.core.surplus import deleted_only_if_ready, surplus
 from lossless.core.world import Pod, RampStep, WarmupProgress, World
 
 
@@ -32,6 +32,8 @@ class Moment:
     surplus: tuple[Pod, ...]
     going: frozenset[str]
     """The same pods, by uid."""
+    shown_ready: str
+    """The pod (uid) that its controller deletes only if it is ready; empty: there is none."""
     floor: int
     serving: int
     established: int
@@ -51,15 +53,17 @@ class Moment:
 
 def at(world: World, now: datetime) -> Moment:
     """Works out what one decision needs to know of all pods together."""
-    leaving = surplus(world)
+    leaving = surplus(world, now)
     going = frozenset(pod.uid for pod in leaving)
     established = capacity.established(world)
     coming = _coming(world, going, now)
+    waited_for = deleted_only_if_ready(world, now)
     return Moment(
         world=world,
         now=now,
         surplus=leaving,
         going=going,
+        shown_ready=waited_for.uid if waited_for else "",
         floor=capacity.floor(world, now),
         serving=len(capacity.serving(world)),
         established=established,

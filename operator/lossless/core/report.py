@@ -6,6 +6,7 @@ from lossless.api.resource import Condition, LosslessRolloutStatus, Mode, PodCou
 from lossless.core import capacity
 from lossless.core.moment import Moment
 from lossless.core.passage import format_time
+from lossless.core.surplus import outdated
 from lossless.core.waits import Wait
 from lossless.core.world import Pod, World
 
@@ -55,7 +56,7 @@ def _phase(here: Moment, counts: PodCounts, revision: Revision, stalled: bool) -
         return "Observing"
     if stalled:
         return "Stalled"
-    if revision.old:
+    if revision.old and outdated(world):
         return "Paused" if world.workload.paused else "Releasing"
     if counts.out:
         return "ScalingIn"
@@ -78,7 +79,7 @@ def _ready(
         return "Ready", False, here.world.problem.reason, here.world.problem.message
     if here.world.spec.mode is Mode.OBSERVE:
         return "Ready", True, "Observing", _waiting_for(here, waits) or "nothing would be done"
-    under_way = counts.in_ or counts.out or revision.old
+    under_way = counts.in_ or counts.out or outdated(here.world)
     if counts.serving >= counts.desired and not under_way:
         return "Ready", True, "AllServing", f"{counts.serving} of {counts.desired} pods are serving, none is under way"
     reason = "PassagesOpen" if under_way else "TooFewServing"

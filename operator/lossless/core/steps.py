@@ -47,6 +47,8 @@ class Move:
     message: str = ""
     gate: bool | None = None
     """Open or close the door in; None: leave it. Of a pod without our gate it means the Ready condition."""
+    shown_ready_since: datetime | None = None
+    """Call it ready, since then, though its gate stays as it is: its controller looks at no other pod."""
     cost: int | None = None
     """The deletion cost to write; None: leave it."""
     event: Event | None = None

@@ -2,26 +2,37 @@
 
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Final
 
+from lossless.core import by_node, by_ordinal
 from lossless.core.passage import Stage
-from lossless.core.world import Pod, World
+from lossless.core.world import ByNode, ByOrdinal, Pod, World
+
+FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
 
 _UNDER_WAY = {Stage.DRAINED: 0, Stage.DRAINING: 1, Stage.WITHDRAWN: 2}
 
 
-def surplus(world: World) -> tuple[Pod, ...]:
+def surplus(world: World, now: datetime | None = None) -> tuple[Pod, ...]:
     """The pods that must go, first to go first: those of old revisions, then those of the current one.
 
     Every live pod of an old revision (unless the workload is paused), and of the current one what exceeds the wanted
     replicas. Asked of a workload whose controller has not seen the latest spec, the answer may be about yesterday:
-    the caller waits.
+    the caller waits. `now` is of interest where a rule asks for how long a pod has been ready; without it, for ever.
+
+    So it is of ReplicaSets. Where the workload owns its pods itself, its own rule says who goes, and how many at once.
     """
     workload = world.workload
     if workload is None:
         return ()
     live = [pod for pod in world.pods if pod.live]
     order = _victim_order(live)
+    match workload.rule:
+        case ByOrdinal() as rule:
+            return by_ordinal.surplus(rule, workload, live, now or FOR_EVER)
+        case ByNode() as rule:
+            return by_node.surplus(rule, workload, sorted(live, key=order))
     current = sorted((pod for pod in live if pod.revision == workload.current_revision), key=order)
     old = sorted((pod for pod in live if pod.revision != workload.current_revision), key=order)
     if workload.paused:
@@ -30,6 +41,37 @@ def surplus(world: World) -> tuple[Pod, ...]:
         alone = old if not current and len({pod.group for pod in old}) == 1 else current
         return tuple(alone[: max(0, len(alone) - workload.wanted)])
     return (*old, *current[: max(0, len(current) - workload.wanted)])
+
+
+def outdated(world: World) -> tuple[Pod, ...]:
+    """The live pods of old revisions that a release has yet to replace. Others may stay: that is up to the rule."""
+    workload = world.workload
+    if workload is None:
+        return ()
+    live = [pod for pod in world.pods if pod.live]
+    match workload.rule:
+        case ByOrdinal() as rule:
+            return by_ordinal.outdated(rule, workload, live)
+        case ByNode() as rule:
+            return by_node.outdated(rule, workload, live)
+    return tuple(pod for pod in live if pod.revision != workload.current_revision)
+
+
+def deleted_only_if_ready(world: World, now: datetime) -> Pod | None:
+    """The pod whose controller waits for it to be ready before it deletes it; None: there is none."""
+    workload = world.workload
+    if workload is None or not isinstance(workload.rule, ByOrdinal):
+        return None
+    return by_ordinal.deleted_only_if_ready(workload.rule, workload, [pod for pod in world.pods if pod.live], now)
+
+
+def next_look(world: World, now: datetime) -> datetime | None:
+    """When the answer may be another one by the mere passing of time."""
+    workload = world.workload
+    if workload is None or not isinstance(workload.rule, ByOrdinal):
+        return None
+    times = (by_ordinal.available_at(workload.rule, pod) for pod in world.pods if pod.live)
+    return min((at for at in times if at and at > now), default=None)
 
 
 def _victim_order(live: list[Pod]) -> Callable[[Pod], tuple[object, ...]]:

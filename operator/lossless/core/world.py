@@ -203,6 +203,36 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class ByOrdinal:
+    """The rule of a StatefulSet, whose pods have numbers: see `lossless.core.by_ordinal`."""
+
+    start: int = 0
+    """The lowest ordinal."""
+    partition: int = 0
+    """So many of the lowest keep their revision."""
+    replaces: bool = True
+    """It deletes pods of old revisions itself. Not so with OnDelete."""
+    ordered: bool = True
+    """OrderedReady: one pod after the other, and nothing while any is not ready. Else Parallel."""
+    min_ready: timedelta = timedelta(0)
+    """How long a pod must have been ready before its controller goes on."""
+    counts_unavailable: bool = False
+    """It keeps to maxUnavailable for all pods together (feature gate MaxUnavailableStatefulSet)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByNode:
+    """The rule of a DaemonSet, whose pods have a node each: see `lossless.core.by_node`."""
+
+    surges: bool = False
+    """A new pod may come to a node before the old one goes."""
+    replaces: bool = True
+    """It deletes pods of old revisions itself. Not so with OnDelete."""
+    unwanted: frozenset[str] = frozenset()
+    """Nodes on which its pods may not stay."""
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
     """The target, in terms that fit every kind of workload."""
 
@@ -219,8 +249,16 @@ class Workload:
     settled_generation: bool = True
     """Its controller has seen the latest spec. Until then nobody can tell which revision is current."""
     groups: tuple[Group, ...] = ()
+    """Its ReplicaSets; none where it owns its pods itself."""
+    rule: ByOrdinal | ByNode | None = None
+    """By which its controller chooses whom to delete; None: any pod of a ReplicaSet is as good as another."""
     create_failed_since: datetime | None = None
     """Since when its controller cannot create pods (quota, admission): ReplicaFailure."""
+
+    @property
+    def owners(self) -> frozenset[str]:
+        """Whom its pods name as their owner (uids)."""
+        return frozenset((self.uid, *(group.uid for group in self.groups)))
 
 
 @dataclass(frozen=True, slots=True)
