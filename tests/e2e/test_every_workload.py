@@ -97,8 +97,10 @@ def test_a_parallel_stateful_set_loses_nothing_and_keeps_to_its_strategy(owned: 
 
 
 def test_a_daemon_set_loses_nothing_with_and_without_surge(owned: MakeOwned, operator: Operator) -> None:
-    """A release without surge, one with it, one undone; then a node on which it is wanted no more."""
-    app = owned("DaemonSet").gated()
+    """Pods that ran before are released without surge; then one with it, undone; then a node may have none any more."""
+    app = owned("DaemonSet").deploy().protect()
+    app.wait_until_cared_for()
+    assert {"UngatedPods", "NoSurge"} <= {one["reason"] for one in app.lossless()["status"]["findings"]}
     node = app.box.node_names[1]
     app.box.kubectl("label", "node", *app.box.node_names, f"{app.namespace}=yes")
     outcome = under_load(
