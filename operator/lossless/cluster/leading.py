@@ -100,6 +100,8 @@ class Leading:
         for pod in self.store.pods:
             if pod.rollout:
                 self.queue.add((pod.namespace, pod.rollout))  # Its LosslessRollout may have gone while nobody led.
+        for key in reconciler.autoscaling.left_over():
+            self.queue.add(key)
 
         for key in await self._left_over(reconciler):
             self.queue.add(key)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lossless.api import names
 from lossless.cluster.resources import (
+    AUTOSCALERS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     NODES,
@@ -25,7 +26,7 @@ class Scope:
     @property
     def watched(self) -> tuple[Resource, ...]:
         """The kinds to watch. Nodes belong to no namespace: without them nothing is known of cordons."""
-        everywhere = (ROLLOUTS, DEPLOYMENTS, REPLICA_SETS, PODS, SERVICES, ENDPOINT_SLICES)
+        everywhere = (ROLLOUTS, DEPLOYMENTS, REPLICA_SETS, PODS, SERVICES, ENDPOINT_SLICES, AUTOSCALERS)
         return everywhere if self.namespaces else (*everywhere, NODES)
 
     @property
