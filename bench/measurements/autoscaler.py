@@ -124,8 +124,8 @@ def _stepped(bed: Testbed, name: str, in_a_release: bool) -> float:
 
 def _is_met(bed: Testbed, namespace: str) -> bool:
     found = bed.deployment(namespace, NAME)
-    counts = found["spec"]["replicas"], found["status"].get("readyReplicas", 0)
-    return min(counts) >= NEEDED
+    wanted, ready = found["spec"]["replicas"], found["status"].get("readyReplicas", 0)
+    return bool(min(wanted, ready) >= NEEDED)
 
 
 @contextmanager

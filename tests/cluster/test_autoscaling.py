@@ -9,11 +9,12 @@ import pytest
 
 from lossless.api import names
 from lossless.cluster.autoscaler_status import autoscaler_metrics, quantity
-from lossless.cluster.autoscaling import Autoscaling, merge_patch
+from lossless.cluster.autoscaling import Autoscaling
 from lossless.cluster.errors import Conflict, Forbidden, Outdated
 from lossless.cluster.gather import Asked, Gathered, gather
 from lossless.cluster.interest import concerned
 from lossless.cluster.observed import SeenAutoscaler
+from lossless.cluster.patches import merge_patch
 from lossless.cluster.resources import AUTOSCALERS, DEPLOYMENTS, PODS, REPLICA_SETS, ROLLOUTS, Resource
 from lossless.cluster.store import Change, Store
 from lossless.core.autoscaler import STEADY_FOR

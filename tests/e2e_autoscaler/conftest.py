@@ -17,7 +17,7 @@ from tests.installed import install
 QUICK = (
     "--horizontal-pod-autoscaler-sync-period=3s",
     # Pods that are older count with the CPU that they use, ready or not.
-    "--horizontal-pod-autoscaler-cpu-initialization-period=40s",
+    "--horizontal-pod-autoscaler-cpu-initialization-period=25s",
 )
 
 

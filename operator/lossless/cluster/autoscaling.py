@@ -7,16 +7,16 @@ the time and the owner's own behavior.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from lossless.api import names
 from lossless.api.resource import Condition
+from lossless.cluster import patches
 from lossless.cluster.errors import Conflict, Forbidden, NotFound, Outdated
 from lossless.cluster.gateway import Gateway
 from lossless.cluster.gather import Gathered, left_on_autoscalers
 from lossless.cluster.interest import Key
 from lossless.cluster.observed import SeenAutoscaler
-from lossless.cluster.resources import AUTOSCALERS, Raw
+from lossless.cluster.resources import AUTOSCALERS
 from lossless.cluster.store import Change, Store
 from lossless.core import autoscaler as core
 from lossless.core.autoscaler import State, Verdict
@@ -136,17 +136,8 @@ class Autoscaling:
     async def _write(self, seen: SeenAutoscaler, change: core.Change | None) -> None:
         if change is None:
             return
-        note = change.record.to_annotation() if change.record else None
         version = self._store.autoscalers.version(seen.core.uid)
-        body: Raw = {
-            "metadata": {
-                "uid": seen.core.uid,
-                "resourceVersion": version,
-                "annotations": {names.ORIGINAL_BEHAVIOR: note},
-            }
-        }
-        if change.behavior != seen.core.behavior:
-            body["spec"] = {"behavior": merge_patch(seen.core.behavior, change.behavior)}
+        body = patches.autoscaler(seen, change, version)
         try:
             answer = await self._gateway.patch(AUTOSCALERS, seen.namespace, seen.core.name, body)
         except NotFound:
@@ -162,17 +153,6 @@ class Autoscaling:
     def _told(self, change: Change[SeenAutoscaler] | None) -> None:
         if change is not None:
             self._changed(change)
-
-
-def merge_patch(before: Any, after: Any) -> Any:
-    """The JSON merge patch (RFC 7386) that makes one thing of the other."""
-    if not isinstance(before, dict) or not isinstance(after, dict):
-        return after
-    patch: dict[str, Any] = {key: None for key in before if key not in after}
-    for key, value in after.items():
-        if key not in before or before[key] != value:
-            patch[key] = merge_patch(before.get(key), value)
-    return patch
 
 
 def _events(before: Iterable[Verdict], after: Iterable[Verdict]) -> list[Event]:
