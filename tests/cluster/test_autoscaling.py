@@ -13,6 +13,7 @@ from lossless.cluster.autoscaling import Autoscaling
 from lossless.cluster.errors import Conflict, Forbidden, Outdated
 from lossless.cluster.gather import Asked, Gathered, gather
 from lossless.cluster.interest import concerned
+from lossless.cluster.keda import PAUSED, SCALED_OBJECTS
 from lossless.cluster.observed import SeenAutoscaler
 from lossless.cluster.patches import merge_patch
 from lossless.cluster.resources import AUTOSCALERS, DEPLOYMENTS, PODS, REPLICA_SETS, ROLLOUTS, Resource
@@ -103,13 +104,13 @@ async def test_who_is_started_in_the_middle_of_it_knows_whose_it_was() -> None:
     shop = Shop()
     await shop.turn()
     shop.is_restarted()
-    assert shop.autoscaling.left_over() == {KEY}
+    assert await shop.autoscaling.left_over([None]) == {KEY}
     shop.is_let_in("b")
     await shop.turn()
     shop.passes(STEADY_FOR)
     await shop.turn()
     assert (shop.behavior, shop.note) == (None, None)
-    assert shop.autoscaling.left_over() == set()
+    assert await shop.autoscaling.left_over([None]) == set()
 
 
 async def test_when_the_lossless_rollout_is_gone_it_is_given_back_at_once_also_by_another_process() -> None:
@@ -141,13 +142,12 @@ async def test_where_it_may_not_be_written_to_this_is_said_and_not_tried_again()
     assert "lossless-operator-autoscalers" in condition.message
 
 
-async def test_what_belongs_to_a_scaled_object_is_never_written_to() -> None:
-    owner = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": "web", "uid": "u", "controller": True}
-    shop = Shop(metadata={"ownerReferences": [owner]})
+async def test_what_belongs_to_something_else_is_never_written_to() -> None:
+    shop = Shop(metadata={"ownerReferences": owned_by("Scaler")})
     await shop.turn()
     assert not shop.writes
     (condition,) = shop.autoscaling.condition(shop.gathered)
-    assert "ScaledObject web" in condition.message
+    assert "Scaler web" in condition.message
 
 
 async def test_where_there_is_none_nothing_is_said() -> None:
@@ -184,6 +184,93 @@ async def test_the_status_says_what_is_held_until_when_and_at_max_hold_also_to_w
     shop.is_restarted()
     await shop.turn()
     assert shop.note is None, "once a release is enough"
+
+
+# -- KEDA --------------------------------------------------------------------------------------------------------------
+
+
+def owned_by(kind: str) -> list[objects.Raw]:
+    return [{"apiVersion": "keda.sh/v1alpha1", "kind": kind, "name": "web", "uid": "uid-so", "controller": True}]
+
+
+class KedaShop(Shop):
+    """The autoscaler belongs to a ScaledObject."""
+
+    def __init__(self, **annotations: str) -> None:
+        super().__init__(metadata={"ownerReferences": owned_by("ScaledObject")})
+        self.api.has(SCALED_OBJECTS, {"metadata": objects.metadata("web", uid="uid-so", annotations=annotations)})
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        found: dict[str, str] = self.api.objects[SCALED_OBJECTS, "web"]["metadata"]["annotations"]
+        return found
+
+    async def is_over(self) -> None:
+        self.is_let_in("b")
+        await self.turn()
+        self.passes(STEADY_FOR)
+        await self.turn()
+
+
+async def test_keda_is_asked_to_hold_scale_in_and_its_autoscaler_is_left_alone() -> None:
+    shop = KedaShop(theirs="yes")
+    assert await shop.turn() == ["AutoscalerHeld"]
+    assert shop.annotations[PAUSED] == "true"
+    assert (shop.behavior, shop.note) == (None, None)
+    await shop.turn()
+    await shop.is_over()
+    assert shop.annotations == {"theirs": "yes"}
+    assert shop.api.asked() == ["get scaledobjects", "patch scaledobjects", "patch scaledobjects"]
+
+
+@pytest.mark.parametrize("value", ["true", "false"])
+async def test_what_its_owner_has_said_to_keda_stands(value: str) -> None:
+    shop = KedaShop(**{PAUSED: value})
+    await shop.turn()
+    await shop.is_over()
+    assert shop.annotations == {PAUSED: value}
+    assert not shop.writes
+
+
+async def test_what_somebody_says_to_keda_meanwhile_stands() -> None:
+    shop = KedaShop()
+    await shop.turn()
+    shop.api.objects[SCALED_OBJECTS, "web"]["metadata"]["annotations"][PAUSED] = "false"
+    shop.api.changes(SCALED_OBJECTS, "web")
+    shop.is_let_in("b")
+    await shop.turn()
+    shop.passes(STEADY_FOR)
+    with pytest.raises(Outdated):
+        await shop.turn()
+    await shop.turn()
+    assert shop.annotations == {PAUSED: "false"}
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+async def test_a_scaled_object_that_is_held_is_found_by_who_comes_next(is_gone: bool) -> None:
+    shop = KedaShop()
+    await shop.turn()
+    shop.is_restarted()
+    assert await shop.autoscaling.left_over([None]) == {KEY}
+    if is_gone:
+        await shop.autoscaling.give_back(*KEY)
+    else:
+        await shop.is_over()
+    assert shop.annotations == {}
+
+
+async def test_without_keda_or_the_right_to_it_nothing_is_done() -> None:
+    shop = KedaShop()
+    shop.api.failures["patch", "web"] = Forbidden("PATCH web", "no", 403)
+    await shop.turn()
+    await shop.turn()
+    assert shop.writes == 1
+    bare = Shop(metadata={"ownerReferences": owned_by("ScaledObject")})
+    await bare.turn()
+    assert not bare.writes
+
+
+# -- what is read ------------------------------------------------------------------------------------------------------
 
 
 def test_its_metrics_wake_nobody_unless_it_is_held() -> None:

@@ -12,7 +12,9 @@ from typing import Any
 
 from tests.e2e.workloads import Manifest, Web
 
+PAUSED = "autoscaling.keda.sh/paused-scale-in"
 NOTE = "lossless.dev/original-behavior"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration-"
 HASTY: Mapping[str, Any] = {"scaleDown": {"stabilizationWindowSeconds": 0}}
 """As some have it who pay for idle pods."""
 
@@ -32,15 +34,15 @@ class Scaled(Web):
         """There is no gateway here."""
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "none", "namespace": self.namespace}}
 
-    def autoscale(self, *metrics: Manifest, least: int = 1, most: int = 10, behavior: Any = HASTY) -> Any:
-        """Put an autoscaler beside it. Says what its behavior is, as it is stored."""
+    def autoscale(self, *metrics: Manifest, least: int = 1, most: int = 10, behavior: Any = HASTY, **more: Any) -> Any:
+        """Put an autoscaler beside it, with `more` in its metadata. Says what its behavior is, as it is stored."""
         spec: Manifest = {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
             "minReplicas": least,
             "maxReplicas": most,
             "metrics": list(metrics) or [of_cpu(100)],
         }
-        metadata = {"name": "web", "namespace": self.namespace}
+        metadata = {"name": "web", "namespace": self.namespace, **more}
         self.box.apply(
             {
                 "apiVersion": "autoscaling/v2",
@@ -51,6 +53,27 @@ class Scaled(Web):
         )
         self.box.wait_until(self.is_judged, 60, "the autoscaler has its metrics")
         return self.behavior
+
+    def scale_by_keda(self) -> None:
+        """A ScaledObject, and the autoscaler that KEDA would have made of it."""
+        metadata = {"name": "web", "namespace": self.namespace}
+        cron = {"timezone": "UTC", "start": "0 6 * * *", "end": "0 20 * * *", "desiredReplicas": "2"}
+        self.box.apply(
+            {
+                "apiVersion": "keda.sh/v1alpha1",
+                "kind": "ScaledObject",
+                "metadata": metadata,
+                "spec": {"scaleTargetRef": {"name": "web"}, "triggers": [{"type": "cron", "metadata": cron}]},
+            }
+        )
+        self.box.kubectl("annotate", "scaledobject", "web", "-n", self.namespace, LAST_APPLIED)
+        owner = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": "web", "controller": True}
+        owner["uid"] = self.scaled_object["metadata"]["uid"]
+        self.autoscale(of_memory(2**30), least=2, behavior=None, ownerReferences=[owner])
+
+    @property
+    def scaled_object(self) -> Manifest:
+        return self.box.get("scaledobject", "web", self.namespace)
 
     def is_judged(self) -> bool:
         """Its autoscaler knows its metrics and wants as many as there are."""

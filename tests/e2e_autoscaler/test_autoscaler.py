@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from localcluster import crds
 from localcluster.load import KeptAlive, Plan, running
 from tests.e2e.operators import Operator
-from tests.e2e_autoscaler.scaled import Scaled, of_memory
+from tests.e2e_autoscaler.scaled import PAUSED, Scaled, of_memory
 
 LOAD = 30
 """Requests a second, at 7 ms of CPU each: 70 % of what three pods of 100m have asked for."""
@@ -120,3 +121,19 @@ def test_a_scale_in_by_the_autoscaler_loses_nothing(
         time.sleep(2)
         outcome = run.finish()
     assert bool(outcome.lost) is not doors, outcome.explain()
+
+
+def test_the_autoscaler_of_a_scaled_object_is_held_through_it(
+    scaled: Callable[..., Scaled], operator: Operator
+) -> None:
+    """With the real CRD and no KEDA: what it makes of its annotation is its own affair."""
+    app = scaled(replicas=2, strategy=AT_ONCE).deploy().protect(drain={"settle": "2s"}).wait_until_cared_for()
+    app.box.kubectl("apply", "--server-side", f"--filename={crds.fetch(crds.KEDA, print)}")
+    app.box.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/scaledobjects.keda.sh")
+    app.scale_by_keda()
+    app.release("2")
+    app.box.wait_until(lambda: PAUSED in app.scaled_object["metadata"].get("annotations", {}), 30, "KEDA is told")
+    app.wait_until_rolled_out()
+    assert app.behavior is None
+    app.box.kubectl("delete", "lr", "web", "-n", app.namespace)
+    app.box.wait_until(lambda: not app.scaled_object["metadata"].get("annotations"), 30, "nothing is left on it")

@@ -128,15 +128,14 @@ def several_autoscalers(facts: Facts) -> Finding | None:
 
 def autoscaler_managed_elsewhere(facts: Facts) -> Finding | None:
     """Whoever owns it would undo what is written to it."""
-    managed = [one for one in facts.autoscalers if one.managed_by]
+    managed = [one for one in facts.autoscalers if one.managed_by and not one.managed_by.startswith("ScaledObject ")]
     if not managed:
         return None
     return Finding(
         reason="AutoscalerManagedElsewhere",
         message=f"HorizontalPodAutoscaler {managed[0].name} belongs to {managed[0].managed_by}: it is never written "
         "to, so pods that are under way may mislead it",
-        fix="Give it a stabilization window for scale-in that is as long as a release; a ScaledObject has it in "
-        "spec.advanced.horizontalPodAutoscalerConfig.behavior",
+        fix=f"Have {managed[0].managed_by} give it a stabilization window for scale-in that is as long as a release",
     )
 
 

@@ -15,6 +15,7 @@ from lossless.cluster.errors import Conflict, Forbidden, NotFound, Outdated
 from lossless.cluster.gateway import Gateway
 from lossless.cluster.gather import Gathered, left_on_autoscalers
 from lossless.cluster.interest import Key
+from lossless.cluster.keda import Keda, scaled_object_of
 from lossless.cluster.observed import SeenAutoscaler
 from lossless.cluster.resources import AUTOSCALERS
 from lossless.cluster.store import Change, Store
@@ -22,6 +23,7 @@ from lossless.core import autoscaler as core
 from lossless.core.autoscaler import State, Verdict
 from lossless.core.passage import format_time
 from lossless.core.steps import Event
+from lossless.core.world import Autoscaler
 
 CONDITION: Final = "AutoscalerHeld"
 MAX_MESSAGE: Final = 1024
@@ -53,6 +55,7 @@ class Autoscaling:
         self._store = store
         self._changed = changed
         self._clock = clock
+        self._keda = Keda(gateway)
         self._known: dict[Key, _Known] = {}
 
     async def ensure(self, gathered: Gathered) -> tuple[list[Event], float | None]:
@@ -68,7 +71,6 @@ class Autoscaling:
         for seen in left_on_autoscalers(self._store, *rollout.key):
             if seen.core.uid not in mine:  # It has another target now.
                 await self._write(seen, core.give_back(seen.core))
-        spent = self._is_spent(gathered)
         verdicts: list[Verdict] = []
         for one in gathered.world.autoscalers:
             calm = core.calm(known.calm.get(one.uid), gathered.world, one, now)
@@ -76,20 +78,38 @@ class Autoscaling:
                 known.calm.pop(one.uid, None)
             else:
                 known.calm[one.uid] = calm
-            verdicts.append(core.decide(gathered.world, one, rollout.name, calm, spent, now))
-        events = _events(known.verdicts, verdicts)
-        known.verdicts = tuple(verdicts)
+            verdicts.append(await self._verdict(gathered, known, one, calm, now))
         known.refused = known.refused & mine
         for verdict in verdicts:
             seen_now = self._store.autoscalers.by_uid(verdict.autoscaler.uid)
-            if seen_now is None or verdict.autoscaler.uid in known.refused:
+            if seen_now is None or verdict.autoscaler.managed_by or verdict.autoscaler.uid in known.refused:
                 continue
             try:
                 await self._write(seen_now, verdict.change)
             except Forbidden:
                 known.refused |= {verdict.autoscaler.uid}
+        events = _events(known.verdicts, verdicts)
+        known.verdicts = tuple(verdicts)
         wakes = [verdict.wake_at for verdict in verdicts if verdict.wake_at]
         return events, max(0.001, (min(wakes) - now).total_seconds()) if wakes else None
+
+    async def _verdict(
+        self, gathered: Gathered, known: _Known, autoscaler: Autoscaler, calm: core.Calm | None, now: datetime
+    ) -> Verdict:
+        """What the core says of one of them. A ScaledObject has it done by then."""
+        world, rollout, spent = gathered.world, gathered.rollout, self._is_spent(gathered)
+
+        def decide(one: Autoscaler) -> Verdict:
+            return core.decide(world, one, rollout.name, calm, spent, now)
+
+        if scaled_object_of(autoscaler) and autoscaler.uid not in known.refused:
+            may_hold = core.scene(world).under_way and core.is_enforced(world)
+            try:
+                if verdict := await self._keda.ensure(rollout.namespace, autoscaler, decide, may_hold):
+                    return verdict
+            except Forbidden:
+                known.refused |= {autoscaler.uid}
+        return decide(autoscaler)
 
     def condition(self, gathered: Gathered) -> tuple[Condition, ...]:
         """What is done to the autoscalers; nothing where there is none."""
@@ -123,10 +143,12 @@ class Autoscaling:
         self._known.pop((namespace, name), None)
         for seen in left_on_autoscalers(self._store, namespace, name):
             await self._write(seen, core.give_back(seen.core))
+        await self._keda.give_back(namespace, name)
 
-    def left_over(self) -> set[Key]:
-        """LosslessRollouts, there or not, of which something stands in an autoscaler."""
-        return {(one.namespace, one.rollout) for one in self._store.autoscalers if one.rollout}
+    async def left_over(self, parts: Iterable[str | None]) -> set[Key]:
+        """LosslessRollouts, there or not, of which something stands in an autoscaler. Found once, at the start."""
+        held = {(one.namespace, one.rollout) for one in self._store.autoscalers if one.rollout}
+        return held | await self._keda.left_over(parts)
 
     def _is_spent(self, gathered: Gathered) -> bool:
         """maxHold was reached, and the same passages are open still. The status says so, for whoever leads next."""

@@ -189,10 +189,9 @@ def decide(
     """
     record = Record.from_annotation(autoscaler.note)
     here, spec = scene(world), world.spec
-    enforced = spec.mode is Mode.ENFORCE and spec.autoscaler.mode is AutoscalerMode.HOLD and world.problem is None
     if autoscaler.managed_by:
         return _given_back(autoscaler, record, f"it belongs to {autoscaler.managed_by}, and is left alone")
-    if not enforced or world.workload is None:
+    if not is_enforced(world):
         return _given_back(autoscaler, record, "nothing is asked for")
     if record is None and not here.under_way:
         return Verdict(autoscaler, State.UNTOUCHED, "no pod is under way")
@@ -215,6 +214,12 @@ def decide(
     return Verdict(autoscaler, state, f"{message}; until {until:%H:%M:%S} UTC at the latest", change, wake_at)
 
 
+def is_enforced(world: World) -> bool:
+    """Something may be asked of its autoscalers at all."""
+    asked = world.spec.mode is Mode.ENFORCE and world.spec.autoscaler.mode is AutoscalerMode.HOLD
+    return asked and world.problem is None and world.workload is not None
+
+
 def calm(before: Calm | None, world: World, autoscaler: Autoscaler, now: datetime) -> Calm | None:
     """Since when no pod is under way and no metric has moved; None: pods are under way."""
     if scene(world).under_way:
@@ -229,6 +234,8 @@ def overload(world: World) -> str:
 
     In a release alone: scale-out by itself means as much, and there new pods are to be warm before they serve.
     """
+    if not world.autoscalers:
+        return ""
     here = scene(world)
     if not here.releasing or world.spec.autoscaler.mode is not AutoscalerMode.HOLD:
         return ""
