@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from bench import workload
 from bench.figure import Figure
 from bench.testbed import Testbed
-from localcluster.load import KeptAlive, Outcome, Plan, running
+from localcluster.load import Fresh, Outcome, Plan, running
 from localcluster.servers.metrics_server import MetricsServer
 
 NAME = "web"
 REPLICAS, MOST = 3, 10
-RATE = 15.0
+RATE = 9.0
 BURNS = 45
 """Seconds."""
-FLAGS = ("--work-ms=10", "--burn-ms=50", f"--burn-for={BURNS}")
-"""50 % of what each of three pods has asked for; 250 % while it burns, on two cores."""
+FLAGS = ("--work-ms=6", "--burn-ms=60", f"--burn-for={BURNS}")
+"""Half of what each of three pods has asked for; more than three times as much while it burns."""
 STRATEGY = {"maxSurge": "100%", "maxUnavailable": 0}
 NEEDED = 5
 """Replicas, by a load that is three times as high."""
@@ -47,7 +47,7 @@ class Wanted:
 
 
 def autoscaler(bed: Testbed) -> Iterator[Figure]:
-    """3 pods at 50 % of their target; a release of an app that costs six times the CPU in its first 45 s, as a plain
+    """3 pods at 50 % of their target; a release of an app that costs ten times the CPU in its first 45 s, as a plain
     Deployment, and behind the doors with a warm-up of 48 s; then a load that triples in the middle of a release."""
     with MetricsServer(bed.box):
         runs = {}
@@ -88,7 +88,7 @@ def _released(bed: Testbed, name: str, protected: bool) -> tuple[Wanted, float, 
     """A release under load, and what was wanted from then on."""
     with (
         _scaled(bed, f"hpa-{name}", protected, "48s") as (namespace, url),
-        running(bed.box, Plan(rate=RATE, callers=(KeptAlive(url),)), namespace=namespace) as run,
+        running(bed.box, Plan(rate=RATE, callers=(Fresh(url),)), namespace=namespace) as run,
     ):
         time.sleep(BURNS)
         _content(bed, namespace)
@@ -104,7 +104,7 @@ def _released(bed: Testbed, name: str, protected: bool) -> tuple[Wanted, float, 
 def _stepped(bed: Testbed, name: str, in_a_release: bool) -> float:
     """Seconds from a load three times as high until as many pods are wanted, and ready, as it needs."""
     with _scaled(bed, f"step-{name}", in_a_release, "20s") as (namespace, url):
-        callers = (KeptAlive(url),)
+        callers = (Fresh(url),)
         with (
             running(bed.box, Plan(rate=RATE, callers=callers), namespace=namespace),
             _watching(bed, namespace) as wanted,
@@ -134,7 +134,7 @@ def _scaled(bed: Testbed, name: str, protected: bool, delay: str) -> Iterator[tu
     with bed.namespace(name) as namespace:
         deployment, service = workload.serving(NAME, namespace, REPLICAS, STRATEGY, FLAGS)
         container = deployment["spec"]["template"]["spec"]["containers"][0]
-        container["resources"] = {"requests": {"cpu": "100m"}}
+        container["resources"] = {"requests": {"cpu": "50m"}}
         bed.box.apply([deployment, service])
         bed.available(namespace, NAME)
         if protected:

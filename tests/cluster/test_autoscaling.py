@@ -331,12 +331,14 @@ def test_every_kind_of_metric_is_read_against_its_target() -> None:
     assert metric("ContainerResource", each, {"averageValue": "5"}, name="memory", container="app") == (
         AutoscalerMetric("memory", 0.5, True),
     )
-    assert metric("Pods", each, {"averageValue": "12500m"}, **named) == (AutoscalerMetric("rps", 1.25, True),)
+    assert metric("Pods", each, {"averageValue": "12500m"}, **named) == (AutoscalerMetric("rps (Pods)", 1.25, True),)
     assert metric("Object", whole, {"value": "100"}, **described) == (
-        AutoscalerMetric("rps", 0.5, False, per_pod=False),
+        AutoscalerMetric("rps (Object)", 0.5, False, per_pod=False),
     )
-    assert metric("External", each, {"averageValue": "10"}, **named) == (AutoscalerMetric("rps", 1.0, False),)
-    assert metric("External", each, None, **named) == (AutoscalerMetric("rps", None, False),)
+    assert metric("External", each, {"averageValue": "10"}, **named) == (
+        AutoscalerMetric("rps (External)", 1.0, False),
+    )
+    assert metric("External", each, None, **named) == (AutoscalerMetric("rps (External)", None, False),)
     assert autoscaler_metrics({"metrics": [{"type": "Weather"}]}, {}) == ()
 
 

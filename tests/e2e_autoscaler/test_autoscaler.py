@@ -9,13 +9,17 @@ from typing import Any
 import pytest
 
 from localcluster import crds
-from localcluster.load import KeptAlive, Plan, running
+from localcluster.load import Fresh, KeptAlive, Plan, running
 from tests.e2e.operators import Operator
 from tests.e2e_autoscaler.scaled import PAUSED, Scaled, of_memory
 
 LOAD = 30
 """Requests a second, at 7 ms of CPU each: 70 % of what three pods of 100m have asked for."""
 WORK = ["--work-ms", "7"]
+BURNS = 30
+"""Seconds."""
+BURNING = ["--work-ms", "6", "--burn-ms", "60", "--burn-for", f"{BURNS}"]
+"""At three requests a second half of what a pod of 50m has asked for, and three times as much while it burns."""
 AT_ONCE = {"maxSurge": "100%", "maxUnavailable": 0}
 OLD_ENOUGH = 25
 """Seconds after which a pod is past the CPU initialisation period."""
@@ -104,6 +108,33 @@ def test_the_status_says_what_is_held_and_who_edits_it_meanwhile_wins(
     assert app.behavior == {**before, "scaleDown": {**before["scaleDown"], "stabilizationWindowSeconds": 7}}
     events = app.box.kubectl("get", "events", "-n", app.namespace, "-o", "jsonpath={.items[*].reason}").split()
     assert {"AutoscalerHeld", "AutoscalerRestored"} <= set(events)
+
+
+@pytest.mark.parametrize("doors", [False, True], ids=["plain", "doors"])
+def test_pods_that_burn_call_for_more_pods_that_burn_unless_they_come_in_by_the_door(
+    scaled: Callable[..., Scaled], operator: Operator, doors: bool
+) -> None:
+    """The cascade: natively up to the most that it may, though the traffic is the same all the time."""
+    app = scaled(app=BURNING, cpu="50m", replicas=3, strategy=AT_ONCE).deploy()
+    if doors:
+        app.protect(warmup={"delay": f"{BURNS + 3}s", "maxParallel": "100%"}).wait_until_cared_for()
+    with running(app.box, Plan(rate=9, callers=(Fresh(app.url),)), namespace=app.namespace) as run:
+        time.sleep(BURNS)
+        app.autoscale(least=3)
+        app.box.wait_until(app.is_judged, 60, "the autoscaler is content")
+        with app.watching() as seen:
+            run.mark("release")
+            app.release("2")
+            time.sleep(BURNS + 25)
+        app.wait_until_rolled_out(120)
+        outcome = run.finish().window("release")
+    print(outcome.summary())
+    wanted = [count for _, count in seen]
+    if doors:
+        assert wanted == [3]
+        assert not outcome.lost, outcome.explain()
+    else:
+        assert max(wanted) >= 7
 
 
 @pytest.mark.parametrize("doors", [False, True], ids=["plain", "doors"])

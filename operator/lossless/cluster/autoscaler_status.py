@@ -43,7 +43,7 @@ def _metric(asked: Mapping[str, Any], current: Mapping[str, Any] | None) -> Auto
     # The status leaves out what is nothing.
     is_known = current is not None and now != {}
     at, of = quantity(now.get(kind, 0)) if is_known else None, quantity(target.get(kind))
-    name = source.get("name") or (source.get("metric") or {}).get("name", "")
+    name = source.get("name") or f"{(source.get('metric') or {}).get('name', '')} ({asked['type']})"
     per_pod = kind != "value"
     return AutoscalerMetric(
         name, at / of if at is not None and of else None, asked["type"] in _OF_PODS.values(), per_pod
