@@ -90,7 +90,7 @@ def _released(bed: Testbed, name: str, protected: bool) -> tuple[Wanted, float, 
         _scaled(bed, f"hpa-{name}", protected, "48s") as (namespace, url),
         running(bed.box, Plan(rate=RATE, callers=(Fresh(url),)), namespace=namespace) as run,
     ):
-        time.sleep(BURNS)
+        time.sleep(BURNS + 30)
         _content(bed, namespace)
         with _watching(bed, namespace) as wanted:
             began = bed.release(namespace, NAME, "2")
@@ -109,7 +109,7 @@ def _stepped(bed: Testbed, name: str, in_a_release: bool) -> float:
             running(bed.box, Plan(rate=RATE, callers=callers), namespace=namespace),
             _watching(bed, namespace) as wanted,
         ):
-            time.sleep(BURNS)
+            time.sleep(BURNS + 30)
             _content(bed, namespace)
             if in_a_release:
                 bed.release(namespace, NAME, "2")

@@ -119,7 +119,7 @@ def test_pods_that_burn_call_for_more_pods_that_burn_unless_they_come_in_by_the_
     if doors:
         app.protect(warmup={"delay": f"{BURNS + 3}s", "maxParallel": "100%"}).wait_until_cared_for()
     with running(app.box, Plan(rate=9, callers=(Fresh(app.url),)), namespace=app.namespace) as run:
-        time.sleep(BURNS)
+        time.sleep(BURNS + 20)  # And nothing of the first burning is in anybody's window.
         app.autoscale(least=3)
         app.box.wait_until(app.is_judged, 60, "the autoscaler is content")
         with app.watching() as seen:
