@@ -89,7 +89,7 @@ def test_release_of_what_a_deleted_resource_left_behind(shop: Shop) -> None:
 def test_release_gives_an_autoscaler_back(shop: Shop) -> None:
     shop.protect()
     shop.deploy(replicas=1)
-    note = {"rollout": "web", "since": "2026-01-01T00:00:00Z", "original": None, "theirs": []}
+    note: dict[str, Any] = {"rollout": "web", "since": "2026-01-01T00:00:00Z", "original": None, "theirs": []}
     note["ours"] = {"scaleDown.selectPolicy": "Disabled"}
     spec = {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas": 3}
     shop.box.apply(
