@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossless.core import autoscaler as core
-from lossless.core.autoscaler import SCALE_IN, SCALE_OUT, STEADY_FOR, Calm, Record, State, Verdict
+from lossless.core.autoscaler import SCALE_IN, SCALE_OUT, STEADY_AT_MOST, STEADY_FOR, Calm, Record, State, Verdict
 from lossless.core.world import Autoscaler, AutoscalerMetric, Behavior, Pod, World
 from tests.core.given import (
     NOW,
@@ -177,8 +177,20 @@ def test_metrics_that_move_begin_the_wait_anew() -> None:
     first = core.calm(None, world(*DONE), hpa(cpu(0.5)), NOW)
     assert core.calm(first, world(*DONE), hpa(cpu(0.55)), NOW + STEADY_FOR) == first
     later = NOW + timedelta(seconds=10)
-    assert core.calm(first, world(*DONE), hpa(cpu(0.9)), later) == Calm(later, (cpu(0.9),))
+    assert core.calm(first, world(*DONE), hpa(cpu(0.9)), later) == Calm(later, (cpu(0.9),), NOW)
     assert core.calm(first, world(*RELEASE), hpa(cpu(0.5)), later) is None
+
+
+def test_metrics_that_never_rest_do_not_keep_it_for_ever() -> None:
+    held = after(asked(hpa(cpu(0.5), behavior=THEIRS), *RELEASE))
+    seen: Calm | None = None
+    at = NOW
+    while at < NOW + STEADY_AT_MOST:
+        held = replace(held, metrics=(cpu(0.5 if seen and seen.metrics[0].ratio != 0.5 else 0.9),))
+        seen = core.calm(seen, world(*DONE), held, at)
+        assert asked(held, *DONE, calm=seen, now=at).state is State.STEADYING
+        at += timedelta(seconds=30)
+    assert after(asked(held, *DONE, calm=seen, now=at)).behavior == THEIRS
 
 
 def test_a_release_on_top_of_one_goes_on_with_the_same_hold() -> None:
@@ -218,7 +230,7 @@ def test_who_writes_to_our_field_keeps_it() -> None:
     respected = after(verdict)
     assert fields(respected) == {"scaleDown.selectPolicy": "Min"}
     assert asked(respected, *RELEASE).change is None
-    over = asked(respected, *DONE, calm=Calm(NOW, ()), now=NOW + STEADY_FOR)
+    over = asked(respected, *DONE, calm=Calm(NOW, (), NOW), now=NOW + STEADY_FOR)
     assert fields(after(over)) == {"scaleDown.selectPolicy": "Min"}
     assert after(over).note is None
 
@@ -227,7 +239,7 @@ def test_who_writes_beside_our_field_finds_that_there_afterwards_and_ours_gone()
     held = after(asked(hpa(behavior=THEIRS), *RELEASE))
     behavior: Any = held.behavior
     edited = replace(held, behavior={**behavior, "scaleUp": {"policies": ["theirs"]}})
-    over = after(asked(after(asked(edited, *RELEASE)), *DONE, calm=Calm(NOW, ()), now=NOW + STEADY_FOR))
+    over = after(asked(after(asked(edited, *RELEASE)), *DONE, calm=Calm(NOW, (), NOW), now=NOW + STEADY_FOR))
     assert over.behavior == {**THEIRS, "scaleUp": {"policies": ["theirs"]}}
 
 

@@ -33,6 +33,8 @@ TOLERANCE: Final = 0.1
 STEADY_FOR: Final = timedelta(seconds=45)
 """For so long metrics must not have moved before an autoscaler is its owner's again: a window of metrics-server (up to
 30 s) must have begun after the last passage, and an autoscaler looks every 15 s."""
+STEADY_AT_MOST: Final = timedelta(minutes=5)
+"""After this long without a pod under way, metrics that still move do so by themselves."""
 WARMUP_ALLOWANCE: Final = timedelta(seconds=30)
 """For the start of a pod and its warm-up requests, whose length nobody knows beforehand."""
 LONGEST_WINDOW: Final = 3600
@@ -139,6 +141,13 @@ class Calm:
 
     since: datetime
     metrics: tuple[AutoscalerMetric, ...]
+    over_at: datetime
+    """When the last pod was through its door."""
+
+    @property
+    def until(self) -> datetime:
+        """When this has been so for long enough."""
+        return min(self.since + STEADY_FOR, self.over_at + STEADY_AT_MOST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +209,7 @@ def decide(
     if spent or now >= until:
         message = f"its own behavior is back: it was held for {spec.autoscaler.max_hold} (spec.autoscaler.maxHold)"
         return replace(_given_back(autoscaler, record, message), state=State.TIMED_OUT)
-    if calm is not None and now >= calm.since + STEADY_FOR:
+    if calm is not None and now >= calm.until:
         return _given_back(autoscaler, record, "no pod is under way, and its metrics are steady")
     original, ours, theirs = _untangled(autoscaler.behavior, record)
     state, message, wanted = _asked(world, here, autoscaler, dict(ours), calm)
@@ -210,7 +219,7 @@ def decide(
     after = Record(rollout, since, original, tuple(sorted(wanted.items())), theirs)
     behavior = laid(original, wanted)
     change = None if (behavior, after) == (autoscaler.behavior, record) else Change(behavior, after)
-    wake_at = min(until, calm.since + STEADY_FOR) if calm else until
+    wake_at = min(until, calm.until) if calm else until
     return Verdict(autoscaler, state, f"{message}; until {until:%H:%M:%S} UTC at the latest", change, wake_at)
 
 
@@ -224,9 +233,9 @@ def calm(before: Calm | None, world: World, autoscaler: Autoscaler, now: datetim
     """Since when no pod is under way and no metric has moved; None: pods are under way."""
     if scene(world).under_way:
         return None
-    if before is None or _moved(before.metrics, autoscaler.metrics):
-        return Calm(now, autoscaler.metrics)
-    return before
+    if before is None:
+        return Calm(now, autoscaler.metrics, now)
+    return Calm(now, autoscaler.metrics, before.over_at) if _moved(before.metrics, autoscaler.metrics) else before
 
 
 def overload(world: World) -> str:
