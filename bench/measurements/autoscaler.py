@@ -23,7 +23,7 @@ BURNS = 45
 FLAGS = ("--work-ms=6", "--burn-ms=60", f"--burn-for={BURNS}")
 """Half of what each of three pods has asked for; more than three times as much while it burns."""
 STRATEGY = {"maxSurge": "100%", "maxUnavailable": 0}
-NEEDED = 5
+NEEDED = 4
 """Replicas, by a load that is three times as high."""
 AFTERWARDS = 90
 """Seconds after a release in which the autoscaler may still change its mind."""
@@ -103,7 +103,7 @@ def _released(bed: Testbed, name: str, protected: bool) -> tuple[Wanted, float, 
 
 def _stepped(bed: Testbed, name: str, in_a_release: bool) -> float:
     """Seconds from a load three times as high until as many pods are wanted, and ready, as it needs."""
-    with _scaled(bed, f"step-{name}", in_a_release, "20s") as (namespace, url):
+    with _scaled(bed, f"step-{name}", in_a_release, "90s") as (namespace, url):
         callers = (Fresh(url),)
         with (
             running(bed.box, Plan(rate=RATE, callers=callers), namespace=namespace),
@@ -130,7 +130,7 @@ def _is_met(bed: Testbed, namespace: str) -> bool:
 
 @contextmanager
 def _scaled(bed: Testbed, name: str, protected: bool, delay: str) -> Iterator[tuple[str, str]]:
-    """A Deployment with its autoscaler. Says its namespace and URL."""
+    """A Deployment that is to be scaled. Says its namespace and URL."""
     with bed.namespace(name) as namespace:
         deployment, service = workload.serving(NAME, namespace, REPLICAS, STRATEGY, FLAGS)
         container = deployment["spec"]["template"]["spec"]["containers"][0]
@@ -141,7 +141,6 @@ def _scaled(bed: Testbed, name: str, protected: bool, delay: str) -> Iterator[tu
             warmup = {"delay": delay, "maxParallel": "100%"}
             bed.box.apply(workload.lossless(NAME, namespace, warmup=warmup))
             bed.cared_for(namespace, NAME)
-        bed.box.apply(_hpa(namespace))
         address = bed.box.get("service", NAME, namespace)["spec"]["clusterIP"]
         yield namespace, f"http://{address}/"
 
@@ -163,7 +162,8 @@ def _hpa(namespace: str) -> workload.Manifest:
 
 
 def _content(bed: Testbed, namespace: str) -> None:
-    """Wait until the pods are warm and the autoscaler wants as many as the traffic needs."""
+    """An autoscaler, once the pods are warm, which wants as many as the traffic needs."""
+    bed.box.apply(_hpa(namespace))
 
     def is_so() -> bool:
         found = bed.deployment(namespace, NAME)
