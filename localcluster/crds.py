@@ -33,6 +33,8 @@ TRAEFIK = Published(
 )
 """Of the release line of the pinned Traefik: its own patch release is not among the published modules."""
 
+KEDA = Published("keda", "github.com/kedacore/keda/v2", "v2.20.2", "config/crd/bases/keda.sh_scaledobjects.yaml")
+
 ISTIO = Published("istio", "istio.io/api", "v1.31.1", "kubernetes/customresourcedefinitions.gen.yaml")
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from bench.figure import Figure
+from bench.measurements.autoscaler import autoscaler
 from bench.measurements.back_off import back_off
 from bench.measurements.idle import idle
 from bench.measurements.one_by_one import one_by_one
@@ -24,5 +25,6 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "scale-in": scale_in,
     "pod-creation": pod_creation,
     "ramp": ramp,
+    "autoscaler": autoscaler,
     "idle": idle,
 }

@@ -63,6 +63,11 @@ def options(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default=env("COLD_BURN", "") == "1",
         help="burn the CPU in a cold answer instead of sleeping (COLD_BURN=1)",
     )
+    parser.add_argument("--work-ms", type=float, default=float(env("WORK_MS", "0")), help="CPU of a warm answer")
+    parser.add_argument(
+        "--burn-for", type=float, default=float(env("BURN_FOR", "0")), help="seconds from its start, in which"
+    )
+    parser.add_argument("--burn-ms", type=float, default=float(env("BURN_MS", "50")), help="CPU of an answer is this")
     parser.add_argument(
         "--start-delay", type=float, default=float(env("START_DELAY", "0")), help="seconds before it listens"
     )
@@ -114,6 +119,7 @@ class App:
         self._in_flight = 0
         self._served = 0
         self._unready_until = 0.0
+        self._burns_until = time.monotonic() + args.burn_for
         self.server = Server(self.handle)
 
     async def handle(self, request: Request) -> Response:
@@ -179,6 +185,8 @@ class App:
             else:
                 await asyncio.sleep(self._args.cold_ms / 1000)
         else:
+            burns = time.monotonic() < self._burns_until
+            _spend((self._args.burn_ms if burns else self._args.work_ms) / 1000)
             await asyncio.sleep(self._args.latency_ms / 1000)
         return Response(200, f"{self._pod} version {self._args.version}\n".encode())
 
@@ -194,6 +202,13 @@ def _burn(seconds: float) -> None:
     """Keeps a core busy; the event loop waits, as a JIT or a cache that is filled would make it."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
+        pass
+
+
+def _spend(seconds: float) -> None:
+    """So much of the CPU's time, however long that takes on a busy machine: for those who measure what is used."""
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
         pass
 
 

@@ -30,7 +30,7 @@ from localcluster.node.container import Container, NotRunning
 from localcluster.node.objects import Json, name, namespace
 from localcluster.node.pod_worker import PodWorker
 from localcluster.node.process import Process, StartError
-from localcluster.node.usage import ContainerUsage, Usage, resource_metrics, usage_by_session
+from localcluster.node.usage import ContainerUsage, Usage, own_usage, resource_metrics, usage_by_session
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ class KubeletApi:
             if (running := container.running_since()) is not None
             for pid, started in [running]
         ]
-        return web.Response(text=resource_metrics(found), content_type="text/plain")
+        return web.Response(text=resource_metrics(found, own_usage()), content_type="text/plain")
 
     # ------------------------------------------------------------------ exec
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_LEAST = 0.001
+"""CPU seconds of a process that has run for less than a tick: metrics-server takes 0 for a figure that is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,26 @@ def usage_by_session() -> dict[int, Usage]:
         except OSError:
             continue  # it has ended
         session = int(fields[3])
-        usage = Usage(sum(int(f) for f in fields[11:15]) / _TICKS, int(fields[21]) * _PAGE)
+        cpu = max(sum(int(f) for f in fields[11:15]) / _TICKS, _LEAST)
+        usage = Usage(cpu, int(fields[21]) * _PAGE)
         found[session] = found.get(session, Usage()) + usage
     return found
 
 
-def resource_metrics(containers: Iterable[ContainerUsage], now: float | None = None) -> str:
-    """The text of `/metrics/resource`: pkg/kubelet/metrics/collectors/resource_metrics.go."""
+def own_usage() -> Usage:
+    """What this process uses: a node's own share."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return Usage(time.process_time(), pages * _PAGE)
+
+
+def resource_metrics(containers: Iterable[ContainerUsage], node: Usage, now: float | None = None) -> str:
+    """The text of `/metrics/resource`: pkg/kubelet/metrics/collectors/resource_metrics.go.
+
+    Args:
+        containers: those that run.
+        node: what the node uses beside them.
+        now: the time in seconds of the epoch; this moment when not given.
+    """
     stamp = int((time.time() if now is None else now) * 1000)
     cpu: list[str] = []
     memory: list[str] = []
@@ -62,7 +77,7 @@ def resource_metrics(containers: Iterable[ContainerUsage], now: float | None = N
         memory.append(f"container_memory_working_set_bytes{labels} {c.usage.memory_bytes} {stamp}")
         started.append(f"container_start_time_seconds{labels} {c.started_at:.3f}")
         pods[c.namespace, c.pod] = pods.get((c.namespace, c.pod), Usage()) + c.usage
-    node = sum(pods.values(), Usage())
+    node = sum(pods.values(), node)
     families: Mapping[str, tuple[str, list[str]]] = {
         "container_cpu_usage_seconds_total": ("counter", cpu),
         "container_memory_working_set_bytes": ("gauge", memory),

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from localcluster import javabuild
 from localcluster.cache import Say
-from localcluster.servers import consul, istio, nacos
+from localcluster.servers import consul, istio, metrics_server, nacos
 
 BINARIES: Mapping[str, Callable[[Say], Path]] = {
     "consul": consul.binary,
     "istiod": istio.binary,
+    "metrics-server": metrics_server.binary,
     "rnacos": nacos.binary,
     **{f"java-{module}": partial(javabuild.obtain, module) for module in javabuild.MODULES},
 }

@@ -24,6 +24,7 @@ from lossless.api.resource import InFlight
 from lossless.cluster import credentials, watches
 from lossless.cluster.act import Actor
 from lossless.cluster.adoption import Adoption
+from lossless.cluster.autoscaling import Autoscaling
 from lossless.cluster.errors import Conflict
 from lossless.cluster.gateway import Gateway
 from lossless.cluster.interest import Key, of_pod
@@ -199,6 +200,7 @@ class Operator:
                 warmups=warmups,
                 registries=registries,
                 ramping=Ramping(gateway, store, _now),
+                autoscaling=Autoscaling(gateway, store, leading.changed, _now),
                 preflight=Preflight(gateway, store, _now),
                 ask_in_flight=ask,
                 events=Events(_event_poster(gateway), self._options.identity),

@@ -12,7 +12,7 @@ from lossless.analysis.checks import MAX_FINDINGS
 from lossless.analysis.facts import Facts, Raw
 from lossless.analysis.findings import find
 from lossless.api.resource import Finding, LosslessRolloutSpec
-from lossless.core.world import ByNode, ByOrdinal, Pod, Workload
+from lossless.core.world import Autoscaler, ByNode, ByOrdinal, Pod, Workload
 
 Object = dict[str, Any]
 
@@ -123,6 +123,19 @@ def test_pods_that_ran_before_have_no_gate() -> None:
 def test_without_the_policy_the_gate_goes_into_the_template() -> None:
     [finding] = found(pods=pods(False), injection=False)
     assert "readinessGates: [{conditionType: lossless.dev/admitted}]" in finding.fix
+
+
+def test_two_autoscalers_fight_and_one_of_another_object_is_left_alone() -> None:
+    def judged(*managed_by: str) -> list[str]:
+        every = [Autoscaler(str(number), f"hpa-{number}", managed_by=one) for number, one in enumerate(managed_by)]
+        asked = LosslessRolloutSpec.model_validate({"targetRef": {"name": "web"}})
+        facts = Facts.of(spec=asked, deployment=deployment(), services=(SOUND_SERVICE,), autoscalers=every)
+        return [finding.reason for finding in find(facts)]
+
+    assert judged("") == []
+    assert judged("", "") == ["SeveralAutoscalers"]
+    assert judged("Scaler web") == ["AutoscalerManagedElsewhere"]
+    assert judged("ScaledObject web") == []
 
 
 def test_recreate_loses_everything_in_between() -> None:

@@ -140,6 +140,8 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
         {"warmup": {"delay": "11m"}}, "warmup.timeout must be longer than warmup.delay",
     ),
     "a warm-up of two days": ({"warmup": {"timeout": "48h"}}, "warmup.timeout must be a day or less"),
+    "a hold of a second": ({"autoscaler": {"maxHold": "1s"}}, "autoscaler.maxHold must be from 1m to 24h"),
+    "a hold of two days": ({"autoscaler": {"maxHold": "48h"}}, "autoscaler.maxHold must be from 1m to 24h"),
     "an unknown mode": ({"mode": "enforce"}, 'supported values: "Enforce", "Observe"'),
     "an unknown way to end": ({"drain": {"onTimeout": "Kill"}}, 'supported values: "Hold", "Release"'),
     "an unknown field": ({"drian": {}}, 'unknown field "spec.drian"'),

@@ -86,6 +86,32 @@ def test_release_of_what_a_deleted_resource_left_behind(shop: Shop) -> None:
     shop.box.wait_until(lambda: len(shop.ready()) == 2, describe="both pods are ready")
 
 
+def test_release_gives_an_autoscaler_back(shop: Shop) -> None:
+    shop.protect()
+    shop.deploy(replicas=1)
+    note: dict[str, Any] = {"rollout": "web", "since": "2026-01-01T00:00:00Z", "original": None, "theirs": []}
+    note["ours"] = {"scaleDown.selectPolicy": "Disabled"}
+    spec = {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas": 3}
+    shop.box.apply(
+        {
+            "apiVersion": "autoscaling/v2",
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": {
+                "name": "web",
+                "namespace": shop.namespace,
+                "annotations": {names.ORIGINAL_BEHAVIOR: json.dumps(note)},
+            },
+            "spec": {**spec, "behavior": {"scaleDown": {"selectPolicy": "Disabled"}}},
+        }
+    )
+    result = shop.run("release", "web", "--yes")
+    assert result.code == 0, result.err
+    assert "horizontalpodautoscaler/web: it has its own behavior back" in result.out
+    after = shop.box.get("hpa", "web", shop.namespace)
+    assert "behavior" not in after["spec"]
+    assert names.ORIGINAL_BEHAVIOR not in after["metadata"]["annotations"]
+
+
 def test_release_of_all(shop: Shop) -> None:
     for name in ("web", "api"):
         shop.protect(name)

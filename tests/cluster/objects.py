@@ -99,6 +99,21 @@ def rollout(name: str = "web", target: str = "web", created: str = CREATED, **sp
     }
 
 
+def autoscaler(name: str = "web", behavior: Raw | None = None, cpu: int | None = 50, **fields: Any) -> Raw:
+    """By CPU, with a target of 100 % and this at the moment."""
+    source = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 100}}
+    spec: Raw = {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+        "metrics": [{"type": "Resource", "resource": source}],
+    }
+    current = {"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": cpu}}}
+    return {
+        "metadata": metadata(name, uid=f"uid-hpa-{name}", **fields.pop("metadata", {})),
+        "spec": {**spec, **({"behavior": behavior} if behavior is not None else {}), **fields.pop("spec", {})},
+        "status": {"currentMetrics": [current] if cpu is not None else []},
+    }
+
+
 def service(name: str = "web", **spec: Any) -> Raw:
     return {"metadata": metadata(name), "spec": {"selector": {"app": "web"}, **spec}}
 

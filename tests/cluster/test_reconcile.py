@@ -12,6 +12,7 @@ from lossless.api import names
 from lossless.api.resource import InFlight
 from lossless.cluster.act import Actor
 from lossless.cluster.adoption import SETTLES_WITHIN, Adoption
+from lossless.cluster.autoscaling import Autoscaling
 from lossless.cluster.errors import Forbidden, Outdated
 from lossless.cluster.gather import Asked, gather
 from lossless.cluster.live import LiveReader
@@ -110,6 +111,7 @@ class Shop:
             warmups=self.told,
             registries=self.told,
             ramping=Ramping(self.api, self.store, clock),
+            autoscaling=Autoscaling(self.api, self.store, changed, clock),
             preflight=Preflight(self.api, self.store, clock),
             ask_in_flight=ask,
             events=self.told,

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from localcluster.box import Box
 from localcluster.load import CachedAddresses, Caller, Fresh, KeptAlive
@@ -32,13 +32,13 @@ class Web:
 
     # What is applied.
 
-    def deploy(self) -> Web:
+    def deploy(self) -> Self:
         """Apply it all and wait until every pod is available."""
         self.box.apply([self.deployment(), *self.services(), self.route()])
         self.box.kubectl("rollout", "status", "deployment/web", "-n", self.namespace, "--timeout=90s")
         return self
 
-    def protect(self, name: str = "web", **spec: Any) -> Web:
+    def protect(self, name: str = "web", **spec: Any) -> Self:
         """Put a LosslessRollout beside it."""
         target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
         self.box.apply(
@@ -51,7 +51,7 @@ class Web:
         )
         return self
 
-    def gated(self, **spec: Any) -> Web:
+    def gated(self, **spec: Any) -> Self:
         """Deployed, protected, and released, so that every pod has its gate and its preStop sleep."""
         self.deploy().protect(**spec).wait_until_cared_for()
         self.release("gated")
@@ -177,7 +177,7 @@ class Web:
         conditions = self.lossless().get("status", {}).get("conditions", [])
         return next((one for one in conditions if one["type"] == kind), {"status": "", "reason": "", "message": ""})
 
-    def wait_until_cared_for(self, timeout: float = 30) -> Web:
+    def wait_until_cared_for(self, timeout: float = 30) -> Self:
         """The operator has taken care of every pod, and none is under way."""
         self.box.wait_until(
             lambda: self.condition("Ready")["status"] == "True", timeout, "the LosslessRollout is Ready"

@@ -57,6 +57,10 @@ class App:
             assert self.process.poll() is None, "it ended"
             time.sleep(0.01)
 
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def told_to_stop(self) -> None:
         """SIGTERM; returns once it has heard: it drains and takes no more connections."""
         self.process.terminate()
@@ -145,6 +149,22 @@ def test_connections_are_kept_alive_and_pipelines_answered_in_order(start: Start
     assert answer.count(b"HTTP/1.1 200") == 3
     assert answer.count(b"Connection: keep-alive") == 2
     assert answer.endswith(b"version 1\n")
+
+
+def test_its_first_seconds_cost_more_of_the_cpu(start: Start) -> None:
+    app = start("--burn-for=4", "--burn-ms=40", "--work-ms=5")
+
+    def used() -> float:
+        before = app.cpu_seconds()
+        for _ in range(5):
+            app.get("/")
+        return app.cpu_seconds() - before
+
+    cold = used()
+    time.sleep(4)
+    warm = used()
+    assert cold >= 5 * 0.04 - 0.02, "to the tick"
+    assert warm < cold / 2
 
 
 def test_in_flight_is_counted(start: Start) -> None:

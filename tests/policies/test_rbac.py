@@ -33,6 +33,8 @@ get,list,patch virtualservices.networking.istio.io
 list destinationrules.networking.istio.io
 list ingresses.networking.k8s.io
 get,list,patch traefikservices.traefik.io
+get,list,watch,patch horizontalpodautoscalers.autoscaling
+get,list,patch scaledobjects.keda.sh
 create,patch,delete services
 create,patch,delete endpointslices.discovery.k8s.io
 """
@@ -56,6 +58,9 @@ get,list,watch,create,update,patch,delete limitranges
 get,list,watch namespaces
 get,watch,create,update,patch,delete ingresses.networking.k8s.io
 update services
+create,update,delete horizontalpodautoscalers.autoscaling
+watch,create,update,delete scaledobjects.keda.sh
+patch horizontalpodautoscalers.autoscaling/status
 create pods/eviction
 delete,update nodes
 update,patch,delete mutatingadmissionpolicies.admissionregistration.k8s.io

@@ -140,6 +140,30 @@ def host_port(facts: Facts) -> Finding | None:
     )
 
 
+def several_autoscalers(facts: Facts) -> Finding | None:
+    if len(facts.autoscalers) < 2:
+        return None
+    return Finding(
+        reason="SeveralAutoscalers",
+        message=f"{len(facts.autoscalers)} HorizontalPodAutoscalers scale this workload "
+        f"({listed(one.name for one in facts.autoscalers)}): each undoes what the other wants",
+        fix="Keep one of them, with the metrics of all: it goes by the metric that asks for most",
+    )
+
+
+def autoscaler_managed_elsewhere(facts: Facts) -> Finding | None:
+    """Whoever owns it would undo what is written to it."""
+    managed = [one for one in facts.autoscalers if one.managed_by and not one.managed_by.startswith("ScaledObject ")]
+    if not managed:
+        return None
+    return Finding(
+        reason="AutoscalerManagedElsewhere",
+        message=f"HorizontalPodAutoscaler {managed[0].name} belongs to {managed[0].managed_by}: it is never written "
+        "to, so pods that are under way may mislead it",
+        fix=f"Have {managed[0].managed_by} give it a stabilization window for scale-in that is as long as a release",
+    )
+
+
 # -- time -------------------------------------------------------------------------------------------------------------
 
 
@@ -319,6 +343,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     no_surge,
     single_replica,
     host_port,
+    several_autoscalers,
+    autoscaler_managed_elsewhere,
     grace_too_short,
     pre_stop_short,
     external_traffic_local,

@@ -46,6 +46,8 @@ COST_BEFORE: Final = f"{GROUP}/deletion-cost-before"
 
 ORIGINAL_WEIGHTS: Final = f"{GROUP}/original-weights"
 """On a route: its owner's weights, while ours stand in their place, and whose splits they are."""
+ORIGINAL_BEHAVIOR: Final = f"{GROUP}/original-behavior"
+"""On a HorizontalPodAutoscaler: JSON, its owner's behavior while something of ours is in it, and whose and what."""
 KEPT_UNTIL: Final = f"{GROUP}/kept-until"
 """On the EndpointSlices of a warm-up Service: no ramp is under way, and then they are deleted."""
 

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
+from lossless.api.autoscaler import AutoscalerSpec
 from lossless.api.model import Model, rules
 from lossless.api.quantities import Duration, IntOrPercent, Port
 from lossless.api.routes import Ramp, RouteRef
@@ -198,6 +199,11 @@ class LosslessRolloutSpec(Model):
             ),
             ("duration(self.drain.timeout) <= duration('24h')", "drain.timeout must be a day or less"),
             ("duration(self.warmup.timeout) <= duration('24h')", "warmup.timeout must be a day or less"),
+            (
+                "duration(self.autoscaler.maxHold) >= duration('1m') && "
+                "duration(self.autoscaler.maxHold) <= duration('24h')",
+                "autoscaler.maxHold must be from 1m to 24h",
+            ),
         )
     )
 
@@ -218,6 +224,8 @@ class LosslessRolloutSpec(Model):
     """The way out."""
     traffic: Traffic = Traffic()
     """Traffic sources that can't be found by themselves."""
+    autoscaler: AutoscalerSpec = AutoscalerSpec()
+    """The workload's autoscaler."""
 
 
 class Condition(Model):
@@ -301,7 +309,8 @@ class LosslessRolloutStatus(Model):
             max_length=16, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
         ),
     ] = []
-    """Ready, Reconciling and Stalled as in kstatus, and Accepted: whether the target can be taken care of."""
+    """Ready, Reconciling and Stalled as in kstatus; Accepted: whether the target can be taken care of; AutoscalerHeld:
+    whether something of ours is in an autoscaler's behavior, where there is one."""
 
 
 class LosslessRollout(Model):

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 
 from lossless.api import names
 from lossless.cli.errors import CliError
-from lossless.cluster.errors import NotFound
+from lossless.cluster.errors import Forbidden, NotFound
 from lossless.cluster.gateway import Gateway
 from lossless.cluster.gather import Asked, Gathered, gather
 from lossless.cluster.observed import SeenRollout
-from lossless.cluster.resources import PODS, ROLLOUTS
+from lossless.cluster.resources import AUTOSCALERS, PODS, ROLLOUTS
 from lossless.cluster.scope import Scope
 from lossless.cluster.store import Store
 from lossless.cluster.workload import kind_of
@@ -69,6 +69,10 @@ async def look(gateway: Gateway, namespace: str) -> Look:
                 raise
             installed = False
             continue
+        except Forbidden:
+            if resource is not AUTOSCALERS:
+                raise
+            continue  # Whoever may not see them may have a look at all the rest.
         for raw in listing.items:
             store.table(resource).put(raw)
     for selector in _selectors(store, namespace):

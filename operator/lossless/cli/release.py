@@ -2,8 +2,8 @@
 
 First the mode becomes Observe, and the workload's entry goes out of what the admission policies go by: from then on
 they hold nothing any more, and an operator that is running after all would do the same as we. Then everything of ours
-comes off the pods and ReplicaSets, and the gates are opened. What it does is `core.decide.let_go`, as the operator does
-it.
+comes off the pods, ReplicaSets and autoscalers, and the gates are opened. What it does is `core.decide.let_go`, as the
+operator does it.
 """
 
 from collections.abc import Callable
@@ -17,9 +17,10 @@ from lossless.cli.look import Look, look
 from lossless.cluster import patches
 from lossless.cluster.errors import Conflict, NotFound
 from lossless.cluster.gateway import Gateway, PatchType
-from lossless.cluster.gather import left_behind
+from lossless.cluster.gather import left_behind, left_on_autoscalers
 from lossless.cluster.parameters import without
-from lossless.cluster.resources import LIMIT_RANGES, PODS, REPLICA_SETS, ROLLOUTS
+from lossless.cluster.resources import AUTOSCALERS, LIMIT_RANGES, PODS, REPLICA_SETS, ROLLOUTS
+from lossless.core import autoscaler
 from lossless.core.decide import let_go
 from lossless.core.steps import LetGo, SetKeep, Step
 
@@ -37,7 +38,7 @@ async def release(gateway: Gateway, namespace: str, name: str, say: Say) -> None
         ClusterError: the API server did not do it.
     """
     found = await look(gateway, namespace)
-    if not _steps(found, name) and not _is_there(found, name):
+    if not _steps(found, name) and not left_on_autoscalers(found.store, namespace, name) and not _is_there(found, name):
         found.rollouts(name)  # It says that there is none, and which there are.
     if _is_there(found, name):
         await gateway.patch(ROLLOUTS, namespace, name, {"spec": {"mode": Mode.OBSERVE.value}})
@@ -48,7 +49,8 @@ async def release(gateway: Gateway, namespace: str, name: str, say: Say) -> None
     for _ in range(ROUNDS):
         found = await look(gateway, namespace)
         steps = _steps(found, name)
-        if not steps:
+        held = await _autoscalers(gateway, found, name, say)
+        if not steps and not held:
             say(f"nothing of {name} is held any more")
             return
         for step in steps:
@@ -87,6 +89,22 @@ def _steps(found: Look, name: str) -> tuple[Step, ...]:
     if world is not None and world.workload is not None:
         return let_go(world.pods, world.workload.groups)
     return let_go(*left_behind(found.store, found.namespace, name))
+
+
+async def _autoscalers(gateway: Gateway, found: Look, name: str, say: Say) -> bool:
+    """Every autoscaler that is held has its owner's behavior back. Whether one was held."""
+    every = left_on_autoscalers(found.store, found.namespace, name)
+    for seen in every:
+        change = autoscaler.give_back(seen.core)
+        if change is None:
+            continue
+        body = patches.autoscaler(seen, change, found.store.autoscalers.version(seen.core.uid))
+        try:
+            await gateway.patch(AUTOSCALERS, found.namespace, seen.core.name, body)
+        except (Conflict, NotFound):
+            continue
+        say(f"horizontalpodautoscaler/{seen.core.name}: it has its own behavior back")
+    return bool(every)
 
 
 async def _do(gateway: Gateway, found: Look, step: Step, say: Say) -> None:

@@ -7,10 +7,11 @@ from typing import Final
 
 from lossless.api.resource import LosslessRolloutSpec, LosslessRolloutStatus, TargetRef
 from lossless.cluster.interest import workload_of
-from lossless.cluster.observed import Owner, SeenPod, SeenRollout
+from lossless.cluster.observed import Owner, SeenAutoscaler, SeenPod, SeenRollout
 from lossless.cluster.store import Store
 from lossless.cluster.workload import kind_of, supported
 from lossless.core.world import (
+    Autoscaler,
     Group,
     InFlightCount,
     Pod,
@@ -73,6 +74,7 @@ def gather(store: Store, rollout: SeenRollout, status: LosslessRolloutStatus, as
         workload=workload,
         problem=problem,
         pods=pods,
+        autoscalers=_autoscalers(store, rollout) if workload else (),
         weighted=bool(rollout.spec and rollout.spec.traffic.routes)
         or any(one.weighs for pod in pods for one in pod.registrations),
         ramp_step=asked.ramp_step,
@@ -138,6 +140,11 @@ def left_behind(
     return pods, groups
 
 
+def left_on_autoscalers(store: Store, namespace: str, name: str) -> list[SeenAutoscaler]:
+    """The autoscalers that bear the marks of a LosslessRollout."""
+    return list(store.autoscalers.where("rollout", (namespace, name)))
+
+
 def subject_of(pod: SeenPod) -> Subject:
     """A pod, as traffic sources know it."""
     return Subject(pod.uid, pod.name, pod.addresses, pod.labels)
@@ -161,6 +168,11 @@ def target_of(store: Store, rollout: SeenRollout) -> tuple[Workload | None, Prob
     if workload is None:
         return None, Problem("TargetNotFound", f"there is no {target.kind} {target.name} in {rollout.namespace}")
     return workload, None
+
+
+def _autoscalers(store: Store, rollout: SeenRollout) -> tuple[Autoscaler, ...]:
+    target = (rollout.namespace, rollout.target.kind, rollout.target.name)
+    return tuple(sorted((one.core for one in store.autoscalers.where("target", target)), key=lambda one: one.name))
 
 
 def _pod(store: Store, rollout: SeenRollout, pod: SeenPod, sightings: tuple[Sighting, ...], asked: Asked) -> Pod:

@@ -3,7 +3,15 @@
 from collections.abc import Iterable
 from typing import Any
 
-from lossless.cluster.observed import Owner, SeenDeployment, SeenNode, SeenPod, SeenReplicaSet, SeenRollout
+from lossless.cluster.observed import (
+    Owner,
+    SeenAutoscaler,
+    SeenDeployment,
+    SeenNode,
+    SeenPod,
+    SeenReplicaSet,
+    SeenRollout,
+)
 from lossless.cluster.observed_sets import SeenControllerRevision, SeenDaemonSet, SeenStatefulSet
 from lossless.cluster.store import Change, Store
 from lossless.traffic.services import EndpointSlice, Service
@@ -33,6 +41,10 @@ def concerned(change: Change[Any], store: Store) -> set[Key]:
                 keys |= of_pod(store, seen)
             case SeenNode():
                 keys |= {key for pod in store.pods.where("node", seen.name) for key in of_pod(store, pod)}
+            case SeenAutoscaler():
+                keys |= _of_target(store, *seen.target)
+                if seen.rollout:
+                    keys.add((seen.namespace, seen.rollout))
             case Service():
                 keys |= {one.key for one in store.rollouts.where("namespace", seen.namespace)}
             case _:

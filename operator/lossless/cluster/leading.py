@@ -110,9 +110,11 @@ class Leading:
         await self.queue.work(one, WORKERS)
 
     async def _left_over(self, reconciler: Reconciler) -> set[Key]:
-        """What LosslessRollouts have left in routes that went while nobody led. It keeps nobody waiting."""
+        """What LosslessRollouts have left in routes and autoscalers that went while nobody led. It keeps nobody
+        waiting."""
         try:
-            return await reconciler.ramping.left_over(self.scope.parts)
+            held = await reconciler.autoscaling.left_over(self.scope.parts)
+            return held | await reconciler.ramping.left_over(self.scope.parts)
         except ClusterError as error:
             _log.warning("could not look for what was left over: %s", error)
             return set()

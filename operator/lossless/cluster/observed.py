@@ -14,9 +14,11 @@ from pydantic import ValidationError
 
 from lossless.api import names
 from lossless.api.resource import LosslessRolloutSpec, LosslessRolloutStatus, TargetRef
+from lossless.cluster.autoscaler_status import autoscaler_metrics
 from lossless.cluster.resources import Raw
+from lossless.core.autoscaler import Record
 from lossless.core.passage import Hold, Passage, parse_time
-from lossless.core.world import Pod
+from lossless.core.world import Autoscaler, Pod
 
 REVISION: Final = "deployment.kubernetes.io/revision"
 POD_TEMPLATE_HASH: Final = "pod-template-hash"
@@ -217,6 +219,41 @@ class SeenDeployment:
             create_failed_since=_since(conditions.get("ReplicaFailure", {}), "True"),
             selector=selector_text(spec.get("selector") or {}),
             spec=spec,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SeenAutoscaler:
+    """A HorizontalPodAutoscaler. Its metrics change all the time: nobody is woken for them but while it is held."""
+
+    namespace: str
+    target: tuple[str, str, str]
+    """Namespace, kind and name of what it scales."""
+    core: Autoscaler = field(compare=False)
+    rollout: str
+    """The LosslessRollout that has written to it; empty: none has."""
+    compared: tuple[object, ...] = ()
+
+    @classmethod
+    def parse(cls, raw: Raw) -> "SeenAutoscaler":
+        metadata, spec = raw["metadata"], raw.get("spec") or {}
+        note = (metadata.get("annotations") or {}).get(names.ORIGINAL_BEHAVIOR)
+        record = Record.from_annotation(note)
+        target, owner = spec.get("scaleTargetRef") or {}, Owner.of(raw)
+        core = Autoscaler(
+            uid=metadata["uid"],
+            name=metadata["name"],
+            behavior=spec.get("behavior"),
+            note=note,
+            metrics=autoscaler_metrics(spec, raw.get("status") or {}),
+            managed_by=f"{owner.kind} {owner.name}" if owner else "",
+        )
+        return cls(
+            namespace=metadata["namespace"],
+            target=(metadata["namespace"], target.get("kind", ""), target.get("name", "")),
+            core=core,
+            rollout=record.rollout if record else "",
+            compared=(core.uid, core.name, core.behavior, note, core.managed_by, core.metrics if note else ()),
         )
 
 

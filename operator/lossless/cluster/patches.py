@@ -8,8 +8,9 @@ from lossless.api import names
 from lossless.api.resource import LosslessRolloutStatus
 from lossless.api.traffic import Registry
 from lossless.cluster import registered
-from lossless.cluster.observed import SeenPod, Told
+from lossless.cluster.observed import SeenAutoscaler, SeenPod, Told
 from lossless.cluster.resources import Raw
+from lossless.core.autoscaler import Change
 from lossless.core.passage import format_time
 from lossless.core.steps import LetGo, Move, SetKeep
 
@@ -50,6 +51,26 @@ def let_go(step: LetGo, seen: SeenPod, now: datetime) -> Raw:
     elif seen.readiness and seen.readiness.reason == WITHDRAWN_REASON and seen.core.containers_ready:
         body["status"] = {"conditions": [_stated("Ready", "True", "", "", seen.readiness, now)]}
     return body
+
+
+def autoscaler(seen: SeenAutoscaler, change: Change, resource_version: str) -> Raw:
+    """Its behavior and our note beside it, in one merge patch; refused if it has changed since it was looked at."""
+    note = change.record.to_annotation() if change.record else None
+    metadata = {**_metadata(seen.core.uid, resource_version), "annotations": {names.ORIGINAL_BEHAVIOR: note}}
+    if change.behavior == seen.core.behavior:
+        return {"metadata": metadata}
+    return {"metadata": metadata, "spec": {"behavior": merge_patch(seen.core.behavior, change.behavior)}}
+
+
+def merge_patch(before: Any, after: Any) -> Any:
+    """The JSON merge patch (RFC 7386) that makes one thing of the other."""
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return after
+    patch: dict[str, Any] = {key: None for key in before if key not in after}
+    for key, value in after.items():
+        if key not in before or before[key] != value:
+            patch[key] = merge_patch(before.get(key), value)
+    return patch
 
 
 def keep(step: SetKeep, resource_version: str) -> Raw:

@@ -16,7 +16,8 @@ from lossless.api.resource import InFlight, LosslessRolloutStatus, Mode
 from lossless.api.traffic import Registry
 from lossless.cluster.act import Actor, StartsWarmups
 from lossless.cluster.adoption import Adoption
-from lossless.cluster.errors import ClusterError, NotLeading
+from lossless.cluster.autoscaling import Autoscaling
+from lossless.cluster.errors import ClusterError, NotLeading, Outdated
 from lossless.cluster.gather import UNREADABLE, Asked, Gathered, gather, left_behind, pods_of, target_of
 from lossless.cluster.interest import Key
 from lossless.cluster.live import LiveReader
@@ -35,6 +36,7 @@ from lossless.traffic.registries.book import View
 from lossless.traffic.registries.registry import Instance
 
 UNTOLD_AGAIN: Final = 5.0
+OUTDATED_AGAIN: Final = 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -109,6 +111,7 @@ class Reconciler:
     warmups: WarmupBook
     registries: RegistryBook
     ramping: Ramping
+    autoscaling: Autoscaling
     preflight: Preflight
     ask_in_flight: AskInFlight
     events: Publisher
@@ -141,6 +144,7 @@ class Reconciler:
         self._keep_warmups(key, gathered.world)
         self._ramps[key] = decision.ramp
         self.metrics.observe_decision(key, decision, gathered.world, self.clock())
+        scale_again = await self._steady(gathered)
         try:
             await self._act(gathered, decision)
         except ClusterError:
@@ -151,7 +155,7 @@ class Reconciler:
         read_again = await self.preflight.look(gathered)
         put_off = await self.reporter.report(rollout, self._status(gathered, decision, untold is None))
         await self._publish(rollout, decision.events)
-        waits = [untold, ramp_again, read_again, look_again, put_off, self._until(decision.wake_at)]
+        waits = [untold, scale_again, ramp_again, read_again, look_again, put_off, self._until(decision.wake_at)]
         return min((wait for wait in waits if wait is not None), default=None)
 
     async def _tell_policies(self, namespace: str) -> float | None:
@@ -167,6 +171,22 @@ class Reconciler:
             _log.warning("the admission policies can't be told: %s", error, extra={"rollout": namespace})
             return UNTOLD_AGAIN
         return None
+
+    async def _steady(self, gathered: Gathered) -> float | None:
+        """Keep autoscalers steady. Says in how many seconds to come again. No passage ever waits for it."""
+        try:
+            events, again = await self.autoscaling.ensure(gathered)
+        except NotLeading:
+            raise
+        except Outdated:
+            return OUTDATED_AGAIN
+        except ClusterError as error:
+            _log.warning(
+                "an autoscaler can't be written to: %s", error, extra={"rollout": "/".join(gathered.rollout.key)}
+            )
+            return UNTOLD_AGAIN
+        await self._publish(gathered.rollout, events)
+        return again
 
     async def _adopt(self, rollout: SeenRollout) -> float | None:
         """Have all of the workload's pods in the store, also those that no watch tells of."""
@@ -249,6 +269,7 @@ class Reconciler:
         steps = let_go(pods, groups)
         if steps:
             await self.actor.do(steps, namespace, name, UNREADABLE.warmup)
+        await self.autoscaling.give_back(namespace, name)
         again = await self.ramping.give_back(namespace, name)
         self.registries.forget(key)
         self._ramps.pop(key, None)
@@ -271,7 +292,8 @@ class Reconciler:
     def _status(self, gathered: Gathered, decision: Decision, policies_know: bool) -> LosslessRolloutStatus:
         refused = self.ramping.refusals(gathered.rollout.key) if decision.ramp else {}
         found = self.preflight.findings(gathered, None if policies_know else False, refused)
-        return decision.status.model_copy(update={"findings": found})
+        conditions = [*decision.status.conditions, *self.autoscaling.condition(gathered)]
+        return decision.status.model_copy(update={"findings": found, "conditions": conditions})
 
     async def _publish(self, rollout: SeenRollout, events: Iterable[Event]) -> None:
         for event in events:

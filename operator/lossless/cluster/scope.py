@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lossless.api import names
 from lossless.cluster.resources import (
+    AUTOSCALERS,
     CONTROLLER_REVISIONS,
     DAEMON_SETS,
     DEPLOYMENTS,
@@ -29,7 +30,7 @@ class Scope:
     def watched(self) -> tuple[Resource, ...]:
         """The kinds to watch. Nodes belong to no namespace: without them nothing is known of cordons."""
         workloads = (DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS, CONTROLLER_REVISIONS)
-        everywhere = (ROLLOUTS, *workloads, PODS, SERVICES, ENDPOINT_SLICES)
+        everywhere = (ROLLOUTS, *workloads, PODS, SERVICES, ENDPOINT_SLICES, AUTOSCALERS)
         return everywhere if self.namespaces else (*everywhere, NODES)
 
     @property

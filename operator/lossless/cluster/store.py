@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 from lossless.cluster.gateway import Listing
-from lossless.cluster.observed import SeenDeployment, SeenNode, SeenPod, SeenReplicaSet, SeenRollout
+from lossless.cluster.observed import SeenAutoscaler, SeenDeployment, SeenNode, SeenPod, SeenReplicaSet, SeenRollout
 from lossless.cluster.observed_sets import SeenControllerRevision, SeenDaemonSet, SeenStatefulSet
 from lossless.cluster.resources import (
+    AUTOSCALERS,
     CONTROLLER_REVISIONS,
     DAEMON_SETS,
     DEPLOYMENTS,
@@ -206,6 +207,14 @@ class Store:
             },
         )
     )
+    autoscalers: Table[SeenAutoscaler] = field(
+        default_factory=lambda: Table(
+            AUTOSCALERS,
+            SeenAutoscaler.parse,
+            target=lambda one: (one.target,),
+            rollout=lambda one: ((one.namespace, one.rollout),) if one.rollout else (),
+        )
+    )
     nodes: Table[SeenNode] = field(default_factory=lambda: Table(NODES, SeenNode.parse))
     rollouts: Table[SeenRollout] = field(
         default_factory=lambda: Table(
@@ -232,6 +241,7 @@ class Store:
             self.pods,
             self.services,
             self.slices,
+            self.autoscalers,
             self.nodes,
         )
         return {table.resource: table for table in every}

@@ -209,7 +209,8 @@ def _admit(pod: Pod, here: Moment) -> Move:
     reason, message, warning = "Admitted", str(progress or "its containers are ready"), False
     if left and pod.uid in here.needed_cold:
         reason, warning = "AdmittedCold", True
-        message = f"let in before it was warm ({left.message}): too few pods are serving"
+        why = here.overload or "too few pods are serving"
+        message = f"let in before it was warm ({left.message}): {why}"
     elif left:
         reason, warning = "WarmupTimedOut", True
         message = f"let in at warmup.timeout ({left.message})"

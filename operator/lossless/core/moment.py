@@ -5,7 +5,7 @@ from datetime import datetime
 
 from lossless.api.quantities import resolve
 from lossless.api.resource import OnWarmupFailure
-from lossless.core import capacity, ramp
+from lossless.core import autoscaler, capacity, ramp
 from lossless.core.passage import Stage
 from lossless.core.surplus import deleted_only_if_ready, surplus
 from lossless.core.world import Pod, RampStep, WarmupProgress, World
@@ -44,6 +44,8 @@ class Moment:
     """What the pods that ramp are given now; None: none does."""
     needed_cold: frozenset[str]
     """Pods to be let in at once, warm or not, since fewer serve than the strategy tolerates (uids)."""
+    overload: str
+    """The evidence that those that serve are too few for the traffic (`autoscaler.overload`); or nothing."""
     turns: Turns | None = None
     """None: everybody may come in as soon as it is ready to."""
 
@@ -58,6 +60,7 @@ def at(world: World, now: datetime) -> Moment:
     established = capacity.established(world)
     coming = _coming(world, going, now)
     waited_for = deleted_only_if_ready(world, now)
+    overload = autoscaler.overload(world)
     return Moment(
         world=world,
         now=now,
@@ -70,7 +73,8 @@ def at(world: World, now: datetime) -> Moment:
         tolerated=capacity.tolerated(world.workload, established) if world.workload else 0,
         slots=_slots(world, [pod for pod in coming if _may_warm_up(pod, world)]),
         ramp=_ramp(world, now),
-        needed_cold=_needed_cold(world, established, coming),
+        needed_cold=_needed_cold(world, established, coming, overload),
+        overload=overload,
     )
 
 
@@ -145,11 +149,12 @@ def _may_warm_up(pod: Pod, world: World) -> bool:
     return pod.stage is not Stage.RAMPING and not waits
 
 
-def _needed_cold(world: World, established: int, coming: list[Pod]) -> frozenset[str]:
+def _needed_cold(world: World, established: int, coming: list[Pod], overload: str) -> frozenset[str]:
     if world.workload is None:
         return frozenset()
     have = sum(1 for pod in world.pods if pod.serving or _comes_in(pod))
-    missing = capacity.tolerated(world.workload, established) - have
+    least = world.workload.wanted if overload else capacity.tolerated(world.workload, established)
+    missing = least - have
     able = [pod for pod in coming if not has_failed(pod, world)]
     return frozenset(pod.uid for pod in able[: max(0, missing)])
 

@@ -1,8 +1,10 @@
 """What is known at one moment: frozen, gathered at the edges, handed to the core."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from lossless.api.resource import Affinity, LosslessRolloutSpec, LosslessRolloutStatus
 from lossless.core.passage import Hold, Passage, Stage
@@ -261,6 +263,37 @@ class Workload:
         return frozenset((self.uid, *(group.uid for group in self.groups)))
 
 
+Behavior = Mapping[str, Any]
+"""`spec.behavior` of a HorizontalPodAutoscaler, as JSON has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AutoscalerMetric:
+    """One metric of an autoscaler, as its status tells it."""
+
+    name: str
+    ratio: float | None
+    """What it is, against its target; None: not known."""
+    of_pods: bool
+    """An average over the workload's pods; else it is of something else (Object, External)."""
+    per_pod: bool = True
+    """Its target is for each pod."""
+
+
+@dataclass(frozen=True, slots=True)
+class Autoscaler:
+    """A HorizontalPodAutoscaler of the workload."""
+
+    uid: str
+    name: str
+    behavior: Behavior | None = field(default=None, hash=False)
+    note: str | None = None
+    """Our annotation."""
+    metrics: tuple[AutoscalerMetric, ...] = ()
+    managed_by: str = ""
+    """Who writes it, where that is no person: `ScaledObject web`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Why the target can't be taken care of."""
@@ -279,6 +312,7 @@ class World:
     workload: Workload | None = None
     problem: Problem | None = None
     pods: tuple[Pod, ...] = ()
+    autoscalers: tuple[Autoscaler, ...] = ()
     weighted: bool = False
     """Something carries a weight for each pod, or for those that ramp: a route, or a registry that weighs."""
     ramp_step: RampStep | None = None

@@ -1,0 +1,134 @@
+"""metrics-server: what pods use, as `kubectl top` and the controller of HorizontalPodAutoscalers ask for it.
+
+It reads `/metrics/resource` of each node, where the process nodes tell what the pods' processes use by the kernel's
+account. The API server's flags for it are in every box, so a box without it starts no slower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from localcluster import binaries, cache, gobuild
+from localcluster.api import Api, ApiError
+from localcluster.cache import Say
+from localcluster.process import Process
+from localcluster.servers.server import ServerBox, fresh_directory
+
+VERSION = "0.9.0"
+COMMAND = "sigs.k8s.io/metrics-server/cmd/metrics-server"
+ADDRESS, PORT = "10.0.1.90", 4443
+RESOLUTION = 10
+"""Seconds from one reading of all nodes to the next: the least that it accepts."""
+
+
+class MetricsBox(ServerBox, Protocol):
+    """What is needed of a box."""
+
+    @property
+    def kubeconfig_inside(self) -> Path: ...
+    @property
+    def api(self) -> Api: ...
+    def apply(self, manifest: Sequence[Mapping[str, Any]]) -> None: ...
+
+
+def binary(say: Say) -> Path:
+    """From the cache, else built with Go: about 3 minutes on two cores.
+
+    Raises:
+        BinariesError: it could not be built.
+    """
+
+    def build(directory: Path) -> None:
+        say(f"Building metrics-server {VERSION}: about 3 minutes on two cores, once per version")
+        gobuild.build_commands("metrics-server", [COMMAND], directory, say)
+
+    name = f"metrics-server-v{VERSION}-linux-{binaries.architecture()}"
+    return cache.prepared(cache.root() / "bin" / name, say, build) / "metrics-server"
+
+
+class MetricsServer:
+    """`with MetricsServer(box): …`. What it has read stays in its memory and goes with it."""
+
+    def __init__(self, box: MetricsBox, say: Say = print) -> None:
+        """Nothing runs before `start`, or `with`.
+
+        Raises:
+            BinariesError: metrics-server is not to be had.
+        """
+        self._box = box
+        argv = [
+            str(binary(say)),
+            f"--kubeconfig={box.kubeconfig_inside}",
+            f"--authentication-kubeconfig={box.kubeconfig_inside}",
+            f"--authorization-kubeconfig={box.kubeconfig_inside}",
+            f"--bind-address={ADDRESS}",
+            f"--secure-port={PORT}",
+            f"--cert-dir={fresh_directory(box, 'metrics-server')}",
+            f"--metric-resolution={RESOLUTION}s",
+            "--kubelet-request-timeout=5s",  # It must be well below the resolution.
+            "--kubelet-insecure-tls",  # Nodes sign their own certificates.
+            "--kubelet-preferred-address-types=InternalIP",
+            "--kubelet-use-node-status-port",  # All nodes have one address: only the port tells them apart.
+        ]
+        log = box.logs / "metrics-server.log"
+        self.process = Process(
+            "metrics-server", log, lambda: box.popen(argv, log="metrics-server"), self._answers, ready_within=90
+        )
+
+    def start(self) -> None:
+        """Returns when the API server hands out what was read of every node, after half a minute. Raises BoxError."""
+        self._box.apply(manifests())
+        self.process.start()
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    def _answers(self) -> bool:
+        try:
+            nodes = self._box.api.request("GET", "/api/v1/nodes")["items"]
+            read = self._box.api.request("GET", "/apis/metrics.k8s.io/v1beta1/nodes")["items"]
+        except ApiError:
+            return False
+        return len(read) == len(nodes)
+
+
+def manifests() -> list[dict[str, Any]]:
+    """How the API server finds it: a Service that leads to it, and the group that is asked there."""
+    name = {"name": "metrics-server", "namespace": "kube-system"}
+    port = {"name": "https", "port": 443, "protocol": "TCP"}
+    return [
+        {"apiVersion": "v1", "kind": "Service", "metadata": name, "spec": {"ports": [{**port, "targetPort": PORT}]}},
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {**name, "labels": {"kubernetes.io/service-name": "metrics-server"}},
+            "addressType": "IPv4",
+            "ports": [{**port, "port": PORT}],
+            "endpoints": [{"addresses": [ADDRESS], "conditions": {"ready": True}}],
+        },
+        {
+            "apiVersion": "apiregistration.k8s.io/v1",
+            "kind": "APIService",
+            "metadata": {"name": "v1beta1.metrics.k8s.io"},
+            "spec": {
+                "group": "metrics.k8s.io",
+                "version": "v1beta1",
+                "groupPriorityMinimum": 100,
+                "versionPriority": 100,
+                "insecureSkipTLSVerify": True,
+                "service": name,
+            },
+        },
+    ]

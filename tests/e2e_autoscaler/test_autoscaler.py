@@ -1,0 +1,170 @@
+"""A real autoscaler and a release: what misleads it without us, and that nothing does with us."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from localcluster import crds
+from localcluster.load import Fresh, KeptAlive, Plan, running
+from tests.e2e.operators import Operator
+from tests.e2e_autoscaler.scaled import PAUSED, Scaled, of_memory
+
+LOAD = 30
+"""Requests a second, at 7 ms of CPU each: 70 % of what three pods of 100m have asked for."""
+WORK = ["--work-ms", "7"]
+BURNS = 30
+"""Seconds."""
+BURNING = ["--work-ms", "6", "--burn-ms", "60", "--burn-for", f"{BURNS}"]
+"""At three requests a second half of what a pod of 50m has asked for, and three times as much while it burns."""
+AT_ONCE = {"maxSurge": "100%", "maxUnavailable": 0}
+OLD_ENOUGH = 25
+"""Seconds after which a pod is past the CPU initialisation period."""
+IGNORED, HELD = {"mode": "Ignore"}, {"mode": "Hold"}
+
+
+def memory_bound(app: Scaled) -> Any:
+    """Its pods use 85 % of their target, so that one pod more in the average calls for one pod more."""
+    return app.autoscale(of_memory(int(app.memory() / 0.85)))
+
+
+def released_under_load(app: Scaled) -> tuple[list[int], int]:
+    """Old pods, a release under load: how many were wanted one after the other, and how many requests were lost."""
+    with running(app.box, Plan(rate=LOAD, callers=(KeptAlive(app.url),)), namespace=app.namespace) as run:
+        app.autoscale(least=3)
+        time.sleep(OLD_ENOUGH)
+        with app.watching() as seen:
+            app.box.kubectl("patch", "hpa", "web", "-n", app.namespace, "-p", '{"spec": {"minReplicas": 1}}')
+            app.release("2")
+            time.sleep(2)
+            app.wait_until_rolled_out(120)
+            time.sleep(5)
+        outcome = run.finish()
+    return [wanted for _, wanted in seen], len(outcome.lost)
+
+
+@pytest.mark.parametrize(("how", "falls"), [(IGNORED, True), (HELD, False)], ids=["Ignore", "Hold"])
+def test_idle_pods_that_drain_do_not_have_the_others_taken_away(
+    scaled: Callable[..., Scaled], operator: Operator, how: Any, falls: bool
+) -> None:
+    """New pods are left out of the average for a window, and old ones that drain are in it with no load."""
+    app = scaled(app=WORK, replicas=3, strategy=AT_ONCE).deploy()
+    app.protect(drain={"settle": "20s"}, autoscaler=how).wait_until_cared_for()
+    wanted, lost = released_under_load(app)
+    assert (min(wanted) < 3) is falls, wanted
+    assert lost == 0
+
+
+@pytest.mark.parametrize(("how", "grows"), [(IGNORED, True), (HELD, False)], ids=["Ignore", "Hold"])
+def test_pods_that_drain_do_not_call_for_more_by_their_memory(
+    scaled: Callable[..., Scaled], operator: Operator, how: Any, grows: bool
+) -> None:
+    app = scaled(replicas=4, strategy={"maxSurge": 2, "maxUnavailable": 0}).deploy()
+    app.protect(drain={"settle": "15s"}, autoscaler=how).wait_until_cared_for()
+    memory_bound(app)
+    with app.watching() as seen:
+        app.release("2")
+        time.sleep(2)
+        if grows:
+            app.box.wait_until(lambda: seen[-1][1] > 4, 60, "more replicas are wanted")
+            return
+        app.wait_until_rolled_out(120)
+    assert [wanted for _, wanted in seen] == [4]
+
+
+def test_an_operator_that_is_killed_in_mid_hold_gives_it_back_when_it_is_back(
+    scaled: Callable[..., Scaled], operator: Operator
+) -> None:
+    app = scaled(replicas=2, strategy=AT_ONCE).deploy().protect(drain={"settle": "5s"}).wait_until_cared_for()
+    before = app.autoscale(of_memory(2**30), least=2, behavior=None)
+    assert before is None
+    app.release("2")
+    app.box.wait_until(lambda: app.is_held, 30, "the autoscaler is held", every=0.1)
+    assert app.behavior["scaleDown"]["selectPolicy"] == "Disabled"
+    operator.kill()
+    app.box.kubectl("delete", "lr", "web", "-n", app.namespace)
+    time.sleep(1)
+    assert app.is_held
+    operator.start()
+    app.wait_until_given_back(60)
+    assert app.behavior is None
+
+
+def test_the_status_says_what_is_held_and_who_edits_it_meanwhile_wins(
+    scaled: Callable[..., Scaled], operator: Operator
+) -> None:
+    app = scaled(replicas=2, strategy=AT_ONCE).deploy().protect(drain={"settle": "5s"}).wait_until_cared_for()
+    before = app.autoscale(of_memory(2**30), least=2)
+    app.release("2")
+    app.box.wait_until(lambda: app.condition("AutoscalerHeld")["status"] == "True", 30, "the status says so")
+    assert "at the latest" in app.condition("AutoscalerHeld")["message"]
+    patch = '{"spec": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 7}}}}'
+    app.box.kubectl("patch", "hpa", "web", "-n", app.namespace, "--type=merge", "-p", patch)
+    app.wait_until_rolled_out()
+    app.wait_until_given_back()
+    assert app.behavior == {**before, "scaleDown": {**before["scaleDown"], "stabilizationWindowSeconds": 7}}
+    events = app.box.kubectl("get", "events", "-n", app.namespace, "-o", "jsonpath={.items[*].reason}").split()
+    assert {"AutoscalerHeld", "AutoscalerRestored"} <= set(events)
+
+
+@pytest.mark.parametrize("doors", [False, True], ids=["plain", "doors"])
+def test_pods_that_burn_call_for_more_pods_that_burn_unless_they_come_in_by_the_door(
+    scaled: Callable[..., Scaled], operator: Operator, doors: bool
+) -> None:
+    """The cascade: natively up to the most that it may, though the traffic is the same all the time."""
+    app = scaled(app=BURNING, cpu="50m", replicas=3, strategy=AT_ONCE).deploy()
+    if doors:
+        app.protect(warmup={"delay": f"{BURNS + 3}s", "maxParallel": "100%"}).wait_until_cared_for()
+    with running(app.box, Plan(rate=9, callers=(Fresh(app.url),)), namespace=app.namespace) as run:
+        time.sleep(BURNS + 20)  # And nothing of the first burning is in anybody's window.
+        app.autoscale(least=3)
+        app.box.wait_until(app.is_judged, 60, "the autoscaler is content")
+        with app.watching() as seen:
+            run.mark("release")
+            app.release("2")
+            time.sleep(BURNS + 25)
+        app.wait_until_rolled_out(120)
+        outcome = run.finish().window("release")
+    print(outcome.summary())
+    wanted = [count for _, count in seen]
+    if doors:
+        assert wanted == [3]
+        assert not outcome.lost, outcome.explain()
+    else:
+        assert max(wanted) >= 7
+
+
+@pytest.mark.parametrize("doors", [False, True], ids=["plain", "doors"])
+def test_a_scale_in_by_the_autoscaler_loses_nothing(
+    scaled: Callable[..., Scaled], operator: Operator, doors: bool
+) -> None:
+    """From ten pods to two, outside of any release. The plain Deployment is the negative control."""
+    app = scaled(replicas=10).deploy()
+    if doors:
+        app.protect().wait_until_cared_for()
+    with running(app.box, Plan(rate=100, callers=app.callers()), namespace=app.namespace) as run:
+        time.sleep(2)
+        app.autoscale(of_memory(2**40), least=2)
+        app.box.wait_until(lambda: len(app.pods()) == 2, 120, "two pods are left")
+        time.sleep(2)
+        outcome = run.finish()
+    assert bool(outcome.lost) is not doors, outcome.explain()
+
+
+def test_the_autoscaler_of_a_scaled_object_is_held_through_it(
+    scaled: Callable[..., Scaled], operator: Operator
+) -> None:
+    """With the real CRD and no KEDA: what it makes of its annotation is its own affair."""
+    app = scaled(replicas=2, strategy=AT_ONCE).deploy().protect(drain={"settle": "2s"}).wait_until_cared_for()
+    app.box.kubectl("apply", "--server-side", f"--filename={crds.fetch(crds.KEDA, print)}")
+    app.box.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/scaledobjects.keda.sh")
+    app.scale_by_keda()
+    app.release("2")
+    app.box.wait_until(lambda: PAUSED in app.scaled_object["metadata"].get("annotations", {}), 30, "KEDA is told")
+    app.wait_until_rolled_out()
+    assert app.behavior is None
+    app.box.kubectl("delete", "lr", "web", "-n", app.namespace)
+    app.box.wait_until(lambda: not app.scaled_object["metadata"].get("annotations"), 30, "nothing is left on it")
