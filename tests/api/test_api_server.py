@@ -73,6 +73,7 @@ def test_a_target_alone_is_enough_and_defaults_are_filled_in(box: Box) -> None:
         "warmup": {"delay": "0s", "onFailure": "Continue", "maxParallel": "25%", "timeout": "10m"},
         "drain": {"settle": "5s", "timeout": "10m", "onTimeout": "Hold"},
         "traffic": {"affinity": "None"},
+        "autoscaler": {"mode": "Hold", "maxHold": "30m"},
     }
     assert "status" not in made
 

@@ -91,7 +91,7 @@ def test_release_gives_an_autoscaler_back(shop: Shop) -> None:
     shop.deploy(replicas=1)
     note: dict[str, Any] = {"rollout": "web", "since": "2026-01-01T00:00:00Z", "original": None, "theirs": []}
     note["ours"] = {"scaleDown.selectPolicy": "Disabled"}
-    spec = {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas": 3}
+    spec = {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}, "maxReplicas": 3}
     shop.box.apply(
         {
             "apiVersion": "autoscaling/v2",
