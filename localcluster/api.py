@@ -5,9 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
-from typing import Any
+from typing import Any, Final
 
 from localcluster.errors import BoxError
+
+JSON: Final = "application/json"
 
 
 class ApiError(BoxError):
@@ -28,8 +30,10 @@ class Api:
         self._token = token
         self._timeout = timeout
 
-    def request_text(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> str:
-        """The answer's body. Raises ApiError."""
+    def request_text(
+        self, method: str, path: str, body: Any = None, content_type: str = JSON, as_user: str = "", as_group: str = ""
+    ) -> str:
+        """The answer's body; asked as somebody else (impersonated), if one is named. Raises ApiError."""
         what = f"{method} {path}"
         connection = http.client.HTTPSConnection("127.0.0.1", self._port, context=self._context, timeout=self._timeout)
         try:
@@ -37,7 +41,12 @@ class Api:
                 method,
                 path,
                 body=None if body is None else json.dumps(body),
-                headers={"Authorization": f"Bearer {self._token}", "Content-Type": content_type},
+                headers={
+                    "Authorization": f"Bearer {self._token}",
+                    "Content-Type": content_type,
+                    **({"Impersonate-User": as_user} if as_user else {}),
+                    **({"Impersonate-Group": as_group} if as_group else {}),
+                },
             )
             response = connection.getresponse()
             text = response.read().decode(errors="replace")
@@ -53,9 +62,9 @@ class Api:
             raise ApiError(what, response.status, message)
         return text
 
-    def request(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Any:
-        """The answer's body, parsed from JSON. Raises ApiError."""
-        return json.loads(self.request_text(method, path, body, content_type))
+    def request(self, method: str, path: str, body: Any = None, content_type: str = JSON, **as_whom: str) -> Any:
+        """The answer's body, parsed from JSON; `as_whom` as in `request_text`. Raises ApiError."""
+        return json.loads(self.request_text(method, path, body, content_type, **as_whom))
 
     def answers(self, path: str) -> bool:
         """Whether a GET of this path succeeds."""

@@ -18,6 +18,7 @@ from lossless.cluster.store import Store
 NODE = "by-hand"
 """The name of a Node that nobody runs: its pods do what the test says they do."""
 HASH = "5d4c8b7f9"
+KUBELET = {"as_user": f"system:node:{NODE}", "as_group": "system:nodes"}
 REPLICASET_CONTROLLER = "system:serviceaccount:kube-system:replicaset-controller"
 DEPLOYMENT_CONTROLLER = "system:serviceaccount:kube-system:deployment-controller"
 GATE = {"conditionType": "lossless.dev/admitted"}
@@ -156,11 +157,11 @@ class Bench:
         body = {f"lossless.dev/{key.replace('_', '-')}": value for key, value in annotations.items()}
         self.patch_status("pods", name, {"metadata": {"annotations": body}})
 
-    def refuses_status(self, name: str, body: Object) -> bool:
-        """Whether this write of a pod's status is refused by the policy (a dry run)."""
+    def refuses_status(self, name: str, body: Object, **as_whom: str) -> bool:
+        """Whether the policy refuses this write of a pod's status, its kubelet's unless said otherwise (a dry run)."""
         path = f"/api/v1/namespaces/{self.ns}/pods/{name}/status?dryRun=All"
         try:
-            self.box.api.request("PATCH", path, body, STRATEGIC)
+            self.box.api.request("PATCH", path, body, STRATEGIC, **(as_whom or KUBELET))
         except ApiError as error:
             if "lossless-kept-out" not in str(error):
                 raise

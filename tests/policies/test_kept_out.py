@@ -29,11 +29,14 @@ def test_whatever_else_its_kubelet_says_of_it_passes(bench: Bench) -> None:
     assert not bench.refuses_status(name, {"status": ended})
 
 
-def test_the_operator_lets_it_in_again_by_one_write(bench: Bench) -> None:
+def test_the_operator_says_of_it_what_it_likes(bench: Bench) -> None:
+    assert not bench.refuses_status(kept_out(bench), ready("True"), as_user="system:admin", as_group="system:masters")
+
+
+def test_let_in_again_it_is_as_ready_as_its_kubelet_says(bench: Bench) -> None:
     name = kept_out(bench)
-    for stage in ("Admitted", None):
-        annotated = {"metadata": {"annotations": {"lossless.dev/stage": stage}}}
-        assert not bench.refuses_status(name, annotated | ready("True"))
+    bench.annotate(name, stage="Admitted")
+    assert not bench.refuses_status(name, ready("True"))
 
 
 def test_other_pods_are_as_ready_as_their_kubelets_say(bench: Bench) -> None:
