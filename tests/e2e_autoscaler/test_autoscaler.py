@@ -62,8 +62,9 @@ def test_idle_pods_that_drain_do_not_have_the_others_taken_away(
 def test_pods_that_drain_do_not_call_for_more_by_their_memory(
     scaled: Callable[..., Scaled], operator: Operator, how: Any, grows: bool
 ) -> None:
-    app = scaled(replicas=4, strategy={"maxSurge": 2, "maxUnavailable": 0}).deploy()
-    app.protect(drain={"settle": "15s"}, autoscaler=how).wait_until_cared_for()
+    app = scaled(replicas=4, strategy=AT_ONCE).deploy()
+    # New pods have no metrics for half a minute: the old ones must still be there when they have.
+    app.protect(drain={"settle": "45s"}, autoscaler=how).wait_until_cared_for()
     memory_bound(app)
     with app.watching() as seen:
         app.release("2")

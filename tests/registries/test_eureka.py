@@ -193,6 +193,19 @@ async def test_what_one_peer_knows_of_a_client_that_is_down_holds_for_all(client
         assert statuses(fake) == [("DOWN", "UNKNOWN")] * 2
 
 
+async def test_nor_does_a_peer_whose_status_outlived_its_override_put_it_up_for_the_others(client: Client) -> None:
+    """Seen on the real one, where the peers told each other late."""
+    async with eureka(client, peers=2) as (fake, ours):
+        fake.register(ID, IP)
+        kept = pod(IP, original=(await seen(ours)).original)
+        await ours.withdraw(kept)
+        fake.peers[0].leases[ID].status = "DOWN"
+        fake.peers[1].overrides.clear()
+        fake.peers[1].leases[ID].overridden = "UNKNOWN"
+        await ours.restore(kept)
+        assert statuses(fake) == [("DOWN", "UNKNOWN")] * 2
+
+
 async def test_a_status_that_outlived_its_override_is_replaced(client: Client) -> None:
     """LeaseExistsRule: a peer that forgot the override goes on with the status that it had made."""
     async with eureka(client) as (fake, ours):

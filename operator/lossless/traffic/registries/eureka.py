@@ -137,8 +137,9 @@ class EurekaRegistry:
         left_behind = lease.override == OUT or original.status not in ("", OUT)
         if after and after.status == OUT and left_behind:
             # The peer had lost the override and kept its status (LeaseExistsRule): only another override replaces that.
-            await self._set(server, lease.id, UP)
-            await self._unset(server, lease.id, UP)
+            # Its own, for the other peers hear of it as well: an UP would reach those that know that it is down.
+            await self._set(server, lease.id, own)
+            await self._unset(server, lease.id, own)
 
     async def _set(self, server: str, id: str, status: str) -> None:
         _expect(await self._ask(server, "PUT", self._path(id, "/status"), {"value": status}), server)
