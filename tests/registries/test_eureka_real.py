@@ -124,12 +124,18 @@ def test_heartbeats_and_registrations_do_not_undo_it(shop: App) -> None:
     assert shop.held()[0] == ("OUT_OF_SERVICE", "OUT_OF_SERVICE")
 
 
-def test_a_client_that_is_down_by_itself_is_not_put_up(shop: App) -> None:
+def test_a_client_that_is_down_by_itself_is_not_put_up(box: Box, shop: App) -> None:
+    """Once both peers have heard of the override: it is told on half a second later, and takes the place of whatever
+    status the client gave meanwhile."""
     shop.register()
     before = shop.ours.until("Present", shop.ip)
     shop.ours.do("withdraw", shop.ip, original=before["original"])
-    shop.register("DOWN")
-    assert shop.held()[0] == ("DOWN", "OUT_OF_SERVICE")
+
+    def both_know() -> bool:
+        shop.register("DOWN")
+        return shop.held() == [("DOWN", "OUT_OF_SERVICE")] * 2
+
+    box.wait_until(both_know, describe="both peers know that it is down", every=0.3)
     shop.ours.do("restore", shop.ip, original=before["original"])
     assert shop.held()[0] == ("DOWN", "UNKNOWN")
 
