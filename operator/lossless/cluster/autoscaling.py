@@ -21,12 +21,11 @@ from lossless.cluster.resources import AUTOSCALERS
 from lossless.cluster.store import Change, Store
 from lossless.core import autoscaler as core
 from lossless.core.autoscaler import State, Verdict
-from lossless.core.passage import format_time
+from lossless.core.report import condition
 from lossless.core.steps import Event
 from lossless.core.world import Autoscaler
 
 CONDITION: Final = "AutoscalerHeld"
-MAX_MESSAGE: Final = 1024
 NOT_ALLOWED: Final = "the operator may not write to it (ClusterRole lossless-operator-autoscalers)"
 
 
@@ -122,21 +121,7 @@ class Autoscaling:
             f"{one.autoscaler.name}: {NOT_ALLOWED if one.autoscaler.uid in known.refused else one.message}"
             for one in known.verdicts
         ]
-        status = "True" if holds else "False"
-        before = next((one for one in gathered.world.status.conditions if one.type == CONDITION), None)
-        at = format_time(self._clock().replace(microsecond=0)) or ""
-        return (
-            Condition(
-                type=CONDITION,
-                status=status,
-                observed_generation=gathered.world.generation,
-                last_transition_time=before.last_transition_time
-                if before and before.status == status
-                else at.replace(".000000Z", "Z"),
-                reason=said.state,
-                message="; ".join(parts)[:MAX_MESSAGE],
-            ),
-        )
+        return (condition(gathered.world, self._clock(), CONDITION, holds, said.state, "; ".join(parts)),)
 
     async def give_back(self, namespace: str, name: str) -> None:
         """The LosslessRollout is gone: every autoscaler that it held is its owner's again. Raises as `ensure`."""

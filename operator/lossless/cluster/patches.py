@@ -11,7 +11,7 @@ from lossless.cluster import registered
 from lossless.cluster.observed import SeenAutoscaler, SeenPod, Told
 from lossless.cluster.resources import Raw
 from lossless.core.autoscaler import Change
-from lossless.core.passage import format_time
+from lossless.core.passage import format_seconds
 from lossless.core.steps import LetGo, Move, SetKeep
 
 WITHDRAWN_REASON = "LosslessWithdrawn"
@@ -108,7 +108,7 @@ def _shown_ready(step: Move) -> Raw | None:
     """Ready, for its controller alone, and for as long as it really was: minReadySeconds count from then."""
     if step.shown_ready_since is None:
         return None
-    at = (format_time(step.shown_ready_since.replace(microsecond=0)) or "").replace(".000000Z", "Z")
+    at = format_seconds(step.shown_ready_since)
     return {"type": "Ready", "status": "True", "reason": "", "message": "", "lastTransitionTime": at}
 
 
@@ -116,6 +116,5 @@ def _stated(kind: str, text: str, reason: str, message: str, before: Told | None
     """A condition. Its transition time is only written when its status changes: else the patch leaves it alone."""
     condition = {"type": kind, "status": text, "reason": reason, "message": message}
     if before is None or before.status != text:
-        at = format_time(now.replace(microsecond=0)) or ""
-        condition["lastTransitionTime"] = at.replace(".000000Z", "Z")
+        condition["lastTransitionTime"] = format_seconds(now)
     return condition

@@ -141,6 +141,11 @@ def format_time(at: datetime | None) -> str | None:
     return None if at is None else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def format_seconds(at: datetime) -> str:
+    """RFC 3339 in UTC, in whole seconds, as a metav1.Time."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def parse_time(text: str | None) -> datetime | None:
     """Reads RFC 3339; None for what is none, and for years that no object of a cluster can be of."""
     if not text:

@@ -1,11 +1,12 @@
 """What to say about it: the status of a LosslessRollout, derived from its pods."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from lossless.api.resource import Condition, LosslessRolloutStatus, Mode, PodCounts, Revision
 from lossless.core import capacity
 from lossless.core.moment import Moment
-from lossless.core.passage import format_time
+from lossless.core.passage import format_seconds
 from lossless.core.surplus import outdated
 from lossless.core.waits import Wait
 from lossless.core.world import Pod, World
@@ -43,7 +44,7 @@ def status_of(here: Moment, waits: Sequence[tuple[Pod, Wait]]) -> LosslessRollou
         pods=counts,
         revision=revision,
         findings=world.status.findings,
-        conditions=[_condition(here, *one) for one in said],
+        conditions=[condition(here.world, here.now, *one) for one in said],
     )
 
 
@@ -139,16 +140,15 @@ def _others(waits: Sequence[tuple[Pod, Wait]]) -> str:
     return f" (and {len(waits) - 1} more)" if len(waits) > 1 else ""
 
 
-def _condition(here: Moment, kind: str, status: bool, reason: str, message: str) -> Condition:
+def condition(world: World, now: datetime, kind: str, status: bool, reason: str, message: str) -> Condition:
+    """One condition of a LosslessRollout: its time is that of the last change of its status."""
     text = "True" if status else "False"
-    before = next((one for one in here.world.status.conditions if one.type == kind), None)
-    changed = before is None or before.status != text
-    at = format_time(here.now.replace(microsecond=0)) if changed or before is None else before.last_transition_time
+    before = next((one for one in world.status.conditions if one.type == kind), None)
     return Condition(
         type=kind,
         status=text,
-        observed_generation=here.world.generation,
-        last_transition_time=(at or "").replace(".000000Z", "Z"),
+        observed_generation=world.generation,
+        last_transition_time=before.last_transition_time if before and before.status == text else format_seconds(now),
         reason=reason,
         message=message[:MAX_MESSAGE],
     )
