@@ -12,9 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from localcluster import binaries, cache, gobuild
 from localcluster.cache import Say
 from localcluster.errors import BoxError
+from localcluster.servers import go_tool
 from localcluster.servers.server import Server, ServerBox, fresh_directory
 
 VERSION = "1.19.2"
@@ -31,13 +31,7 @@ def binary(say: Say) -> Path:
     Raises:
         BinariesError: it could not be built.
     """
-
-    def build(directory: Path) -> None:
-        say(f"Building Consul {VERSION}: about 6 minutes on two cores, once per version")
-        gobuild.build_commands("consul", [MODULE], directory, say)
-
-    name = f"consul-v{VERSION}-linux-{binaries.architecture()}"
-    return cache.prepared(cache.root() / "bin" / name, say, build) / "consul"
+    return go_tool.prepared("consul", f"v{VERSION}", MODULE, say, minutes=6) / "consul"
 
 
 class Consul:

@@ -15,9 +15,9 @@ from typing import Any, Protocol, Self
 
 import yaml
 
-from localcluster import binaries, cache, crds, gobuild
+from localcluster import crds
 from localcluster.cache import Say
-from localcluster.servers import envoy
+from localcluster.servers import envoy, go_tool
 from localcluster.servers.server import Server, ServerBox, fresh_directory
 
 VERSION = "1.31-20260827"
@@ -46,13 +46,9 @@ def binary(say: Say) -> Path:
     Raises:
         BinariesError: it could not be built.
     """
-
-    def build(directory: Path) -> None:
-        say(f"Building istiod {VERSION}: about 6 minutes on two cores, once per version")
-        gobuild.build_commands("istio", [COMMAND], directory, say, {"istio.io/istio/pkg/version.buildVersion": VERSION})
-
-    name = f"istiod-{VERSION}-linux-{binaries.architecture()}"
-    return cache.prepared(cache.root() / "bin" / name, say, build) / "pilot-discovery"
+    variables = {"istio.io/istio/pkg/version.buildVersion": VERSION}
+    tool = go_tool.prepared("istiod", VERSION, COMMAND, say, minutes=6, subject="istio", variables=variables)
+    return tool / "pilot-discovery"
 
 
 class Istio:

@@ -11,10 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from localcluster import binaries, cache, gobuild
 from localcluster.api import Api, ApiError
 from localcluster.cache import Say
 from localcluster.process import Process
+from localcluster.servers import go_tool
 from localcluster.servers.server import ServerBox, fresh_directory
 
 VERSION = "0.9.0"
@@ -40,13 +40,7 @@ def binary(say: Say) -> Path:
     Raises:
         BinariesError: it could not be built.
     """
-
-    def build(directory: Path) -> None:
-        say(f"Building metrics-server {VERSION}: about 3 minutes on two cores, once per version")
-        gobuild.build_commands("metrics-server", [COMMAND], directory, say)
-
-    name = f"metrics-server-v{VERSION}-linux-{binaries.architecture()}"
-    return cache.prepared(cache.root() / "bin" / name, say, build) / "metrics-server"
+    return go_tool.prepared("metrics-server", f"v{VERSION}", COMMAND, say, minutes=3) / "metrics-server"
 
 
 class MetricsServer:

@@ -13,7 +13,7 @@ from localcluster.servers.consul import Consul
 from localcluster.servers.etcd import etcd
 from localcluster.servers.eureka import eureka
 from localcluster.servers.nacos import nacos
-from tests.e2e.operators import NAMESPACE, Operator, wait_for_leader
+from tests.e2e.one_operator import _operator, operator  # noqa: F401
 from tests.e2e_registries.shops import (
     NODES,
     ConsulRegistry,
@@ -34,23 +34,6 @@ def box(request: pytest.FixtureRequest) -> Iterator[Box]:
         install(box)
         yield box
         box.keep_logs = request.session.testsfailed > 0
-
-
-@pytest.fixture(scope="package")
-def _operator(box: Box) -> Iterator[Operator]:
-    kubeconfig = box.kubeconfig_for(f"system:serviceaccount:{NAMESPACE}:lossless-operator", inside=True)
-    one = Operator(box, "one", kubeconfig)
-    yield one
-    one.kill()
-
-
-@pytest.fixture
-def operator(box: Box, _operator: Operator) -> Operator:
-    """An operator that leads. Runs on from test to test, unless one has killed it."""
-    if not _operator.running:
-        _operator.start()
-    wait_for_leader(box)
-    return _operator
 
 
 @pytest.fixture(scope="package")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lossless.traffic.registries.dubbo_document import Service, Unreadable
 from lossless.traffic.registries.dubbo_rules import ANYHOST, Effect, Rule, Weight, drop, put
+from tests.traffic.registries.texts import styles
 
 SHOP = Service("org.shop.Cart", "1.0", "eu")
 A, B = "10.0.0.1:20880", "10.0.0.2:20880"
@@ -211,16 +212,6 @@ documents = st.fixed_dictionaries(
         "configs": st.lists(items, max_size=4),
         "last": scalars,
     },
-)
-styles = st.sampled_from(
-    [
-        lambda data: yaml.safe_dump(data, sort_keys=False),
-        lambda data: yaml.safe_dump(data, sort_keys=False, default_flow_style=True, allow_unicode=True),
-        lambda data: yaml.safe_dump(data, sort_keys=False, default_flow_style=None, indent=4),
-        lambda data: json.dumps(data),
-        lambda data: json.dumps(data, indent=2, ensure_ascii=False),
-        lambda data: "# top\n\n" + yaml.safe_dump(data, sort_keys=False).rstrip("\n"),
-    ]
 )
 entries = st.builds(
     Weight,
