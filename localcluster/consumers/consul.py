@@ -13,15 +13,16 @@ from typing import Any
 import aiohttp
 
 from localcluster.consumers.addresses import Emit, Weighted
+from localcluster.consumers.pauses import Pauses
 
 WAIT_SECONDS = 30
 """How long Consul may hold a query back; it adds up to a sixteenth of that."""
-AGAIN_AFTER = 1.0
 
 
 async def follow(session: aiohttp.ClientSession, url: str, service: str, emit: Emit) -> None:
     """For ever. While Consul does not answer the old list stays."""
     index = 0
+    pauses = Pauses()
     while True:
         query = {"passing": "true", "index": str(index), "wait": f"{WAIT_SECONDS}s"}
         timeout = aiohttp.ClientTimeout(total=WAIT_SECONDS * 17 / 16 + 10)
@@ -33,8 +34,9 @@ async def follow(session: aiohttp.ClientSession, url: str, service: str, emit: E
         except (aiohttp.ClientError, TimeoutError) as error:
             print(f"consul: {error!r}", file=sys.stderr, flush=True)
             index = 0
-            await asyncio.sleep(AGAIN_AFTER)
+            await asyncio.sleep(pauses.after_failure())
             continue
+        pauses.over()
         emit(address_of(entry) for entry in entries)
         index = next_index(index, read)
 

@@ -16,23 +16,24 @@ from typing import Any
 import aiohttp
 
 from localcluster.consumers.addresses import Emit, Weighted
+from localcluster.consumers.pauses import Pauses
 
-AGAIN_AFTER = 1.0
 PREFIX = "services/"
 
 
 async def follow(session: aiohttp.ClientSession, url: str, service: str, emit: Emit, prefix: str = PREFIX) -> None:
     """For ever. While etcd does not answer the old list stays."""
     key = f"{prefix}{service}/".encode()
+    pauses = Pauses()
     while True:
         try:
-            await _read_and_watch(session, url, key, emit)
+            await _read_and_watch(session, url, key, emit, pauses)
         except (aiohttp.ClientError, TimeoutError) as error:
             print(f"etcd: {error!r}", file=sys.stderr, flush=True)
-            await asyncio.sleep(AGAIN_AFTER)
+            await asyncio.sleep(pauses.after_failure())
 
 
-async def _read_and_watch(session: aiohttp.ClientSession, url: str, key: bytes, emit: Emit) -> None:
+async def _read_and_watch(session: aiohttp.ClientSession, url: str, key: bytes, emit: Emit, pauses: Pauses) -> None:
     """Until the watch ends."""
     whole = {"key": _encoded(key), "range_end": _encoded(after(key))}
     held: dict[str, Weighted] = {}
@@ -41,6 +42,7 @@ async def _read_and_watch(session: aiohttp.ClientSession, url: str, key: bytes, 
         read: dict[str, Any] = await answer.json()
     for pair in read.get("kvs") or ():
         _put(held, pair)
+    pauses.over()
     emit(held.values())
     begin = {"create_request": {**whole, "start_revision": str(int(read["header"]["revision"]) + 1)}}
     async with session.post(f"{url}/v3/watch", json=begin, timeout=aiohttp.ClientTimeout(total=None)) as answer:

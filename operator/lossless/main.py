@@ -32,7 +32,6 @@ from lossless.cluster.leader import Leader, LeaseLost
 from lossless.cluster.leading import Leading
 from lossless.cluster.live import LiveReader
 from lossless.cluster.observed import SeenPod
-from lossless.cluster.outages import Outages
 from lossless.cluster.parameters import Parameters
 from lossless.cluster.preflight import Preflight
 from lossless.cluster.ramping import Ramping
@@ -88,6 +87,7 @@ class Operator:
         self._options = options
         self._metrics = Metrics()
         self._outages = Outages(_now)
+        """Of the API server; the Lease alone asks it every two seconds."""
         self._leader: Leader | None = None
         self._leading: Leading | None = None
 
@@ -145,7 +145,10 @@ class Operator:
 
     def _counted(self, verb: str, resource: str, code: int) -> None:
         self._metrics.api_request(verb, resource, code)
-        self._outages.saw(code)
+        if code:
+            self._outages.answered()
+        else:
+            self._outages.missed()
 
     def _livez(self) -> str | None:
         """Whether a restart would help."""
@@ -184,7 +187,7 @@ class Operator:
             warmups = Warmups(http, run, on_progress)
             stack.push_async_callback(warmups.close)
 
-            registries = Book(lambda namespace, spec: make(spec, secrets(namespace), run), on_change)
+            registries = Book(lambda namespace, spec: make(spec, secrets(namespace), run), on_change, clock=_now)
             stack.push_async_callback(registries.close)
 
             async def ask(pod: SeenPod, spec: InFlight) -> InFlightCount:

@@ -4,6 +4,7 @@ import pytest
 
 from lossless.core.passage import Stage
 from lossless.core.steps import Verb
+from lossless.core.world import Presence, Sighting
 from tests.core.given import (
     NOW,
     PodModifier,
@@ -125,6 +126,11 @@ class TestSettle:
 
     def test_after_an_outage_it_settles_once_those_who_follow_the_api_server_have_caught_up(self) -> None:
         decision = decided(*BOTH_NEW_SERVE, old("a", draining(5)), followers_caught_up(within(10)))
+        assert (wait_of(decision, "a").reason, decision.wake_at) == ("Settling", within(15))
+
+    def test_after_an_outage_of_a_registry_it_waits_for_those_who_follow_that(self) -> None:
+        knows_again = having(sightings=(Sighting("consul", Presence.ABSENT, followers_caught_up_at=within(10)),))
+        decision = decided(*BOTH_NEW_SERVE, old("a", draining(5), knows_again))
         assert (wait_of(decision, "a").reason, decision.wake_at) == ("Settling", within(15))
 
     def test_a_clock_that_went_back_a_little_only_makes_it_wait_longer(self) -> None:

@@ -118,7 +118,7 @@ class Reconciler:
     metrics: Observer
     clock: Callable[[], datetime]
     caught_up_at: Callable[[], datetime | None] = lambda: None
-    """See `lossless.cluster.outages`."""
+    """See `lossless.traffic.outages`."""
     _ramps: dict[Key, RampStep | None] = field(default_factory=dict)
     """Of each LosslessRollout, what its ramping pods are given at the moment."""
     _warming: dict[Key, frozenset[str]] = field(default_factory=dict)

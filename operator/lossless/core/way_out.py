@@ -42,7 +42,8 @@ def gone_from_every_source(pod: Pod, moment: Moment) -> Wait | None:
 def settled(pod: Pod, moment: Moment) -> Wait | None:
     """Those who may still hold its address have had the time to forget it."""
     since = pod.passage.gone_at or moment.now
-    until = max(since, moment.world.followers_caught_up_at or since) + _settle(pod, moment)
+    caught_up = [moment.world.followers_caught_up_at, *(each.followers_caught_up_at for each in pod.sightings)]
+    until = max([since, *(at for at in caught_up if at)]) + _settle(pod, moment)
     if moment.now >= until:
         return None
     return Wait(

@@ -31,6 +31,8 @@ class Sighting:
     evidence: str = ""
     settle: timedelta = timedelta(0)
     """How long those who follow this source go on with what they hold, after it has let the pod go."""
+    followers_caught_up_at: datetime | None = None
+    """When they know again what it knows, after it was out of reach; see the World's. None: there was no such time."""
 
 
 @dataclass(frozen=True, slots=True)

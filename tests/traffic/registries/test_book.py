@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from lossless.api.traffic import Etcd
 from lossless.api.traffic import Registry as Spec
 from lossless.core.world import Presence
+from lossless.traffic.outages import FIRST_WAIT
 from lossless.traffic.registries import book as module
 from lossless.traffic.registries.book import Book, View
-from lossless.traffic.registries.errors import Changed, Refused, RegistryError, Unreachable
+from lossless.traffic.registries.errors import Changed, Nonsense, Refused, RegistryError, Unreachable
 from lossless.traffic.registries.registry import Instance, Registration
 
 KEY = ("shop", "web")
@@ -77,7 +78,8 @@ class Desk:
         self.made: list[str] = []
         self.unmakable: dict[str, RegistryError] = {}
         self.changed: list[str] = []
-        self.book = Book(self._make, self.changed.append)
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self.book = Book(self._make, self.changed.append, clock=lambda: self.now)
 
     async def _make(self, namespace: str, spec: Spec) -> FakeRegistry:
         self.made.append(spec.name)
@@ -175,6 +177,35 @@ async def test_it_is_told_and_looked_at_again(desk: Desk, one: FakeRegistry, fra
     assert desk.view("a").registered.fraction == fraction, "what was told is over only when it has been seen"
     await rounds(one)
     assert one.done == [(what, "a")], "told once is told"
+
+
+def caught_up_at(desk: Desk) -> datetime | None:
+    return desk.view("a").sighting.followers_caught_up_at
+
+
+@pytest.mark.parametrize("failure", [Unreachable("no answer"), Nonsense("no list")])
+async def test_after_an_outage_those_who_follow_a_registry_need_time_to_hear_of_it(
+    desk: Desk, one: FakeRegistry, failure: RegistryError
+) -> None:
+    desk.follow("a")
+    await rounds(one)
+    assert caught_up_at(desk) is None
+    one.failure = failure
+    await until(lambda: desk.presence("a") is Presence.UNANSWERED)
+    desk.now += timedelta(seconds=20)
+    one.failure = None
+    await until(lambda: desk.presence("a") is Presence.ABSENT)
+    assert caught_up_at(desk) == desk.now + 2 * (timedelta(seconds=20) + FIRST_WAIT)
+
+
+async def test_a_registry_that_refuses_us_does_answer_those_who_follow_it(desk: Desk, one: FakeRegistry) -> None:
+    one.failure = Refused("the token is not accepted")
+    desk.follow("a")
+    await rounds(one)
+    desk.now += timedelta(seconds=20)
+    one.failure = None
+    await until(lambda: desk.presence("a") is Presence.ABSENT)
+    assert caught_up_at(desk) is None
 
 
 @pytest.mark.parametrize("failure", [Unreachable("no answer"), Refused("no"), Changed("another key")])

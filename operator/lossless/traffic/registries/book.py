@@ -13,10 +13,12 @@ import random
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final
 
 from lossless.api.traffic import Registry as Spec
 from lossless.core.world import Presence, Registered, Sighting
+from lossless.traffic.outages import Outages
 from lossless.traffic.registries.errors import Changed, Refused, RegistryError
 from lossless.traffic.registries.make import is_blind
 from lossless.traffic.registries.registry import Instance, Registration, Registry
@@ -45,9 +47,10 @@ class View:
 class Book:
     """All followers. Everything here runs on one event loop."""
 
-    def __init__(self, make: Make, changed: Callable[[str], None]) -> None:
+    def __init__(self, make: Make, changed: Callable[[str], None], clock: Callable[[], datetime]) -> None:
         """`changed` is told the uid of a pod of which something else is known now."""
         self._make = make
+        self._clock = clock
         self._changed = changed
         self._followers: dict[Key, dict[str, _Follower]] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -65,7 +68,7 @@ class Book:
             self._end(followers.pop(name))
         for name, spec in wanted.items():
             if name not in followers:
-                followers[name] = _Follower(namespace, spec, self._make, self._changed)
+                followers[name] = _Follower(namespace, spec, self._make, self._changed, Outages(self._clock))
             followers[name].of_interest(instances.get(name, {}))
         if not followers:
             self._followers.pop(key)
@@ -129,8 +132,11 @@ class _PutOff:
 class _Follower:
     """One registry of one LosslessRollout."""
 
-    def __init__(self, namespace: str, spec: Spec, make: Make, changed: Callable[[str], None]) -> None:
+    def __init__(
+        self, namespace: str, spec: Spec, make: Make, changed: Callable[[str], None], outages: Outages
+    ) -> None:
         self.spec = spec
+        self._outages = outages
         self._namespace = namespace
         self._make = make
         self._changed = changed
@@ -220,6 +226,7 @@ class _Follower:
                 _log.exception("%s: failed", self.spec.name)
                 failed = RegistryError(f"a defect ({type(error).__name__})")
             self._failures = self._failures + 1 if failed else 0
+            self._reckon(seen, failed)
             for uid in instances:
                 self._put(uid, seen.get(uid) or Registration(Presence.UNANSWERED, str(failed or "not answered")))
             for uid, fraction in told.items():
@@ -228,6 +235,14 @@ class _Follower:
                     self._changed(uid)
             if isinstance(failed, Refused) or any(isinstance(one.error, Refused) for one in self._put_off.values()):
                 await self._let_go()  # A Secret may have been changed meanwhile: it is read anew.
+
+    def _reckon(self, seen: Mapping[str, Registration], failed: RegistryError | None) -> None:
+        """Whether it is out of reach for those who follow it as well. A refusal is an answer, to us alone."""
+        unanswered = any(one.presence is Presence.UNANSWERED for one in seen.values())
+        if unanswered or (failed and not isinstance(failed, Refused | Changed)):
+            self._outages.missed()
+        else:
+            self._outages.answered()
 
     async def _tell_all(self, instances: Mapping[str, Instance]) -> Mapping[str, float]:
         """Says what has been told. What has not is put off, each pod by itself: one that is refused holds up nobody."""
@@ -284,7 +299,8 @@ class _Follower:
     def _view(self, uid: str, said: Registration) -> View:
         registry, before = self._registry, self._views.get(uid)
         settle = registry.settle if registry else (before.sighting.settle if before else self.spec.settle)
-        sighting = Sighting(self.spec.name, said.presence, said.evidence)
+        caught_up_at = self._outages.caught_up_at
+        sighting = Sighting(self.spec.name, said.presence, said.evidence, followers_caught_up_at=caught_up_at)
         if settle is not None:
             sighting = replace(sighting, settle=settle)
         registered = Registered(
