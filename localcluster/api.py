@@ -31,7 +31,15 @@ class Api:
         self._timeout = timeout
 
     def request_text(
-        self, method: str, path: str, body: Any = None, content_type: str = JSON, as_user: str = "", as_group: str = ""
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        content_type: str = JSON,
+        *,
+        accept: str = JSON,
+        as_user: str = "",
+        as_group: str = "",
     ) -> str:
         """The answer's body; asked as somebody else (impersonated), if one is named. Raises ApiError."""
         what = f"{method} {path}"
@@ -44,6 +52,7 @@ class Api:
                 headers={
                     "Authorization": f"Bearer {self._token}",
                     "Content-Type": content_type,
+                    "Accept": accept,
                     **({"Impersonate-User": as_user} if as_user else {}),
                     **({"Impersonate-Group": as_group} if as_group else {}),
                 },
@@ -62,9 +71,9 @@ class Api:
             raise ApiError(what, response.status, message)
         return text
 
-    def request(self, method: str, path: str, body: Any = None, content_type: str = JSON, **as_whom: str) -> Any:
-        """The answer's body, parsed from JSON; `as_whom` as in `request_text`. Raises ApiError."""
-        return json.loads(self.request_text(method, path, body, content_type, **as_whom))
+    def request(self, method: str, path: str, body: Any = None, content_type: str = JSON, **how: str) -> Any:
+        """The answer's body, parsed from JSON; `how` as in `request_text`. Raises ApiError."""
+        return json.loads(self.request_text(method, path, body, content_type, **how))
 
     def answers(self, path: str) -> bool:
         """Whether a GET of this path succeeds."""

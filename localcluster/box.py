@@ -21,11 +21,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
+from urllib.parse import quote
 
 from localcluster import binaries, components, gateway, kubeconfig, pki, preflight, registry
 from localcluster.api import Api, ApiError
 from localcluster.errors import BoxError, CommandFailed
 from localcluster.init import HOST_IP
+from localcluster.kinds import Kinds
 from localcluster.namespace import Namespace, child_of, search_path
 from localcluster.process import Process
 
@@ -115,6 +117,7 @@ class Box:
         self._tokens: dict[str, str] = {}
         self._binaries: dict[str, Path] = {}
         self._api: Api | None = None
+        self._kinds: Kinds | None = None
 
     # Life.
 
@@ -167,6 +170,7 @@ class Box:
         self._forward_known_ports()
         self._write_credentials(keys.ca)
         self._api = Api(self._ports["kube-apiserver"], keys.ca.read_text(), self._tokens[ADMIN])
+        self._kinds = Kinds(self._api)
         self._define_components(keys)
         # The API server waits for etcd by itself.
         self.process("etcd").start(wait=False)
@@ -242,8 +246,14 @@ class Box:
         self.kubectl("apply", "-f", "-", input=manifest)
 
     def get(self, kind: str, name: str, ns: str = "default") -> dict[str, Any]:
-        """One object. Raises CommandFailed when there is none."""
-        found: dict[str, Any] = json.loads(self.kubectl("get", kind, name, "-n", ns, "-o", "json"))
+        """One object, by any name that kubectl knows its kind by. Raises ApiError when there is none."""
+        found: dict[str, Any] = self.api.request("GET", self._path(kind, ns, name))
+        return found
+
+    def listed(self, kind: str, ns: str = "default", selector: str = "") -> list[dict[str, Any]]:
+        """Those of a kind in a namespace, with labels that the selector takes."""
+        query = f"?labelSelector={quote(selector)}" if selector else ""
+        found: list[dict[str, Any]] = self.api.request("GET", self._path(kind, ns) + query)["items"]
         return found
 
     def wait_until(
@@ -460,6 +470,10 @@ class Box:
 
     def _component_kubeconfig(self, user: str) -> Path:
         return self.directory / "inside" / f"{user.replace(':', '-')}.kubeconfig"
+
+    def _path(self, kind: str, ns: str, name: str = "") -> str:
+        assert self._kinds is not None  # `api`, asked before, says that the box is not started
+        return self._kinds.of(kind).path(ns, name)
 
     def _define(self, name: str, argv: Sequence[str], ready: Callable[[], bool], **env: str) -> None:
         self._processes[name] = Process(

@@ -48,6 +48,7 @@ from lossless.pods.warmup import Warmups
 from lossless.telemetry import health, logs
 from lossless.telemetry.events import Events
 from lossless.telemetry.metrics import Metrics
+from lossless.traffic.outages import Outages
 from lossless.traffic.registries.book import Book
 from lossless.traffic.registries.make import ReadSecret, make
 

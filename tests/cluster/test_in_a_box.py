@@ -113,8 +113,7 @@ class Shop:
         self.box.apply({"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec})
 
     def items(self, kind: str) -> list[Manifest]:
-        found: list[Manifest] = json.loads(self.box.kubectl("get", kind, "-n", self.namespace, "-o", "json"))["items"]
-        return found
+        return self.box.listed(kind, self.namespace)
 
     def status(self, name: str = "web") -> Manifest:
         status: Manifest = self.box.get("losslessrollout", name, self.namespace).get("status", {})

@@ -158,9 +158,7 @@ class Web:
         return f"http://{address}/"
 
     def pods(self) -> list[Manifest]:
-        path = f"/api/v1/namespaces/{self.namespace}/pods?labelSelector=app%3Dweb"
-        listed: list[Manifest] = self.box.api.request("GET", path)["items"]
-        return listed
+        return self.box.listed("pods", self.namespace, "app=web")
 
     def stages(self) -> dict[str, str]:
         """Each live pod's stage."""
@@ -206,11 +204,9 @@ class Web:
 def fewest_ready(box: Box, namespace: str, during: float) -> int:
     """The fewest ready endpoints of the Service `web`, looked at all the time for so many seconds."""
     fewest = 10**9
-    selector = "labelSelector=kubernetes.io%2Fservice-name%3Dweb"
-    path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices?{selector}"
     end = time.time() + during
     while time.time() < end:
-        slices = box.api.request("GET", path)["items"]
+        slices = box.listed("endpointslices", namespace, "kubernetes.io/service-name=web")
         ready = sum(1 for one in slices for endpoint in one.get("endpoints") or [] if endpoint["conditions"]["ready"])
         fewest = min(fewest, ready)
         time.sleep(0.02)

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from localcluster import Box, BoxError, CommandFailed, binaries
+from localcluster.api import ApiError
+from localcluster.kinds import Kinds
 from tests.localcluster.inside import ask, bare_service, endpoint_slice
 
 
@@ -51,8 +53,53 @@ def test_kubeconfigs_can_be_read_by_their_owner_only(box: Box) -> None:
 
 def test_kubectl_failures_say_what_kubectl_said(box: Box) -> None:
     with pytest.raises(CommandFailed, match='configmaps "nothing" not found'):
-        box.get("configmap", "nothing")
+        box.kubectl("get", "configmap", "nothing")
     assert box.kubectl("get", "configmap", "nothing", check=False) == ""
+
+
+def test_an_object_that_is_not_there_is_an_error(box: Box) -> None:
+    with pytest.raises(ApiError, match='configmaps "nothing" not found'):
+        box.get("configmap", "nothing")
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "deployment", "deployments", "deploy", "deployments.apps"])
+def test_objects_are_found_by_any_name_that_kubectl_knows_their_kind_by(
+    box: Box, kube_namespace: str, kind: str
+) -> None:
+    box.kubectl("create", "deployment", "web", "--image=sample", "--replicas=0", "-n", kube_namespace)
+    assert box.get(kind, "web", kube_namespace)["metadata"]["name"] == "web"
+    assert [one["metadata"]["name"] for one in box.listed(kind, kube_namespace, "app=web")] == ["web"]
+    assert box.listed(kind, kube_namespace, "app=other") == []
+
+
+def test_a_kind_that_two_groups_have_is_the_one_that_kubectl_means(box: Box) -> None:
+    assert Kinds(box.api).of("events").base == "/api/v1"  # and not events.k8s.io
+    assert Kinds(box.api).of("events.events.k8s.io").base == "/apis/events.k8s.io/v1"
+
+
+def test_a_kind_that_is_not_served_is_an_error_until_it_is(box: Box) -> None:
+    with pytest.raises(ApiError, match='a resource type "widgets"'):
+        box.listed("widgets")
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    box.apply(
+        {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": "widgets.example.com"},
+            "spec": {
+                "group": "example.com",
+                "scope": "Namespaced",
+                "names": {"kind": "Widget", "plural": "widgets", "shortNames": ["wd"]},
+                "versions": [
+                    {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}},
+                ],
+            },
+        }
+    )
+    try:
+        assert box.wait_until(lambda: box.listed("wd") == [], describe="widgets are served")
+    finally:
+        box.kubectl("delete", "crd", "widgets.example.com")
 
 
 def test_a_service_account_may_do_what_its_roles_say_and_no_more(box: Box, kube_namespace: str) -> None:
