@@ -30,6 +30,9 @@ KEEP_LABEL: Final = f"{GROUP}/keep"
 A label, because ``kubectl rollout undo`` copies a ReplicaSet's annotations to the Deployment.
 """
 
+ASKED: Final = f"{GROUP}/asked"
+"""On a ReplicaSet of an Argo Rollout: the replicas that its controller asked for, as the hold has noted them."""
+
 STAGE: Final = f"{GROUP}/stage"
 SINCE: Final = f"{GROUP}/since"
 WAITING_FOR: Final = f"{GROUP}/waiting-for"

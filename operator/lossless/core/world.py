@@ -204,6 +204,10 @@ class Group:
     revision: str
     keep: int | None = None
     """Its hold label, as it is now."""
+    asked: int | None = None
+    """How many pods the workload's controller wants it to have, where that is the controller's word (`ByGroup`)."""
+    holdable: bool = True
+    """Its number may be held up without keeping the workload's controller from other work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +241,12 @@ class ByNode:
 
 
 @dataclass(frozen=True, slots=True)
+class ByGroup:
+    """The rule of an Argo Rollout, whose controller says of each ReplicaSet how many pods it wants: see
+    `lossless.core.by_group`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
     """The target, in terms that fit every kind of workload."""
 
@@ -254,7 +264,7 @@ class Workload:
     """Its controller has seen the latest spec. Until then nobody can tell which revision is current."""
     groups: tuple[Group, ...] = ()
     """Its ReplicaSets; none where it owns its pods itself."""
-    rule: ByOrdinal | ByNode | None = None
+    rule: ByOrdinal | ByNode | ByGroup | None = None
     """By which its controller chooses whom to delete; None: any pod of a ReplicaSet is as good as another."""
     create_failed_since: datetime | None = None
     """Since when its controller cannot create pods (quota, admission): ReplicaFailure."""
