@@ -67,7 +67,7 @@ def rolling_limits(seen: SeenArgoRollout) -> tuple[int, int]:
     surge = resolve(seen.max_surge, seen.wanted, round_up=True)
     unavailable = min(resolve(seen.max_unavailable, seen.wanted, round_up=False), seen.wanted)
     if seen.routed:
-        return max(1, surge), unavailable
+        return max(1, seen.wanted), unavailable
     return (0, 1) if surge == 0 and unavailable == 0 else (surge, unavailable)
 
 
@@ -95,7 +95,7 @@ def _group(one: SeenReplicaSet, seen: SeenArgoRollout) -> Group:
         one.pod_template_hash,
         one.keep,
         asked=one.asked,
-        # In a canary its controller sees to the stable one first, and goes no further before that has the number that
-        # it asked for: held up there, it would make no new pods (rollout/canary.go, reconcileCanaryReplicaSets).
-        holdable=seen.blue_green or one.pod_template_hash != seen.stable or seen.stable == seen.current,
+        size=one.wanted,
+        # Source: rollout/canary.go, reconcileCanaryReplicaSets.
+        first=not seen.blue_green and one.pod_template_hash == seen.stable != seen.current,
     )

@@ -467,9 +467,6 @@ def _keeps(here: Moment, moves: tuple[Step, ...]) -> tuple[tuple[SetKeep, ...], 
     for group in workload.groups:
         live = [pod for pod in here.world.pods if pod.live and pod.group == group.uid]
         exact = sum(1 for pod in live if pod.uid not in drained and (not pod.drained or pod.uid in undrained))
-        if not group.holdable:
-            lowered += [SetKeep(group, None)] if group.keep is not None else []
-            continue
         if group.asked is None:
             old = group.revision != workload.current_revision and not workload.paused
         else:
@@ -477,6 +474,8 @@ def _keeps(here: Moment, moves: tuple[Step, ...]) -> tuple[tuple[SetKeep, ...], 
         shrinking = old or any(here.is_surplus(pod) for pod in live)
         nudge = 0 if shrinking else _nudge(here)
         keep = max(exact, len(live) - DELETIONS) if shrinking else max(exact, workload.wanted) + nudge
+        if group.first and sum(one.size for one in workload.groups) < workload.wanted + workload.max_surge:
+            keep = 0  # Held up, it would keep its controller from making the pods that there is room for.
         if keep == group.keep or not (live or group.keep or nudge):
             continue
         if group.keep is None or keep > group.keep:

@@ -206,8 +206,10 @@ class Group:
     """Its hold label, as it is now."""
     asked: int | None = None
     """How many pods the workload's controller wants it to have, where that is the controller's word (`ByGroup`)."""
-    holdable: bool = True
-    """Its number may be held up without keeping the workload's controller from other work."""
+    size: int = 0
+    """How many it is set to have now, which may be more: the hold keeps it so."""
+    first: bool = False
+    """The workload's controller sees to it first, and to no other before this one has the number that it asked for."""
 
 
 @dataclass(frozen=True, slots=True)
