@@ -114,7 +114,7 @@ async def test_whoever_names_a_kind_looks_again_once_it_is_served() -> None:
         await asyncio.wait_for(relister.synced.wait(), 2)
         assert store.unserved == {ARGO_ROLLOUTS}
         woken: list[str] = []
-        relister._changed = lambda change: woken.append(change.resource.plural)  # noqa: SLF001
+        relister._changed = lambda change: woken.append(change.resource.plural)
         relister.all_soon()
         await asyncio.sleep(0.3)
     assert store.unserved == set()

@@ -27,6 +27,7 @@ from tests.core.given import (
     world,
 )
 
+Parts = tuple[Pod | WorldModifier, ...]
 four_old = [old(name, serving()) for name in "abcd"]
 
 
@@ -51,7 +52,7 @@ def going(*parts: Pod | WorldModifier) -> list[str]:
 
 class TestWhoGoes:
     def test_in_a_paused_canary_both_revisions_are_wanted_and_all_is_at_rest(self) -> None:
-        parts = wanted(5), rollout({OLD: 4, NEW: 1}), *four_old, new("e", serving())
+        parts: Parts = wanted(5), rollout({OLD: 4, NEW: 1}), *four_old, new("e", serving())
         assert going(*parts) == []
         decision = decided(*parts)
         assert moves(decision) == {}
@@ -64,24 +65,24 @@ class TestWhoGoes:
         assert set(going(wanted(2), rollout({OLD: 0, NEW: 1}), *pods)) == {"a", "b", "c"}
 
     def test_an_abort_takes_the_new_ones_away(self) -> None:
-        parts = wanted(4), rollout({OLD: 4, NEW: 0}), *four_old, new("e", serving()), new("f", warming())
+        parts: Parts = wanted(4), rollout({OLD: 4, NEW: 0}), *four_old, new("e", serving()), new("f", warming())
         assert going(*parts) == ["f", "e"]
         assert "web-new is to have 0 pods" in move(decided(*parts), "e").message
 
     def test_old_ones_go_before_current_ones(self) -> None:
-        parts = wanted(2), rollout({NEW: 1, OLD: 1}), *four_old[:2], new("e", serving()), new("f", serving())
+        parts: Parts = wanted(2), rollout({NEW: 1, OLD: 1}), *four_old[:2], new("e", serving()), new("f", serving())
         assert [name in "ab" for name in going(*parts)] == [True, False]
 
     def test_of_a_replica_set_that_is_not_known_nobody_goes(self) -> None:
         assert going(wanted(1), rollout({NEW: 1}), old("a", serving()), new("b", serving())) == []
 
     def test_one_that_is_asked_for_again_comes_back(self) -> None:
-        parts = wanted(1), rollout({OLD: 1, NEW: 0}), old("a", withdrawn()), new("b", serving())
+        parts: Parts = wanted(1), rollout({OLD: 1, NEW: 0}), old("a", withdrawn()), new("b", serving())
         assert moves(decided(*parts))["a"] is Verb.READMIT
 
     def test_where_a_surge_is_allowed_no_fewer_serve_than_are_wanted(self) -> None:
         """Its controller may ask for an old one to go before a new one serves."""
-        parts = wanted(4, surge=1, unavailable=1), rollout({OLD: 3, NEW: 2}), *four_old, new("e", warming())
+        parts: Parts = wanted(4, surge=1, unavailable=1), rollout({OLD: 3, NEW: 2}), *four_old, new("e", warming())
         assert Verb.WITHDRAW not in moves(decided(*parts)).values()
         parts = wanted(4, surge=1, unavailable=1), rollout({OLD: 3, NEW: 2}), *four_old, new("e", serving())
         assert list(moves(decided(*parts)).values()).count(Verb.WITHDRAW) == 1
@@ -89,18 +90,18 @@ class TestWhoGoes:
 
 class TestTheHold:
     def test_it_is_kept_at_its_undrained_pods(self) -> None:
-        parts = wanted(2), rollout({OLD: 0, NEW: 2}, {OLD: 2}), old("a", drained()), old("b", serving())
+        parts: Parts = wanted(2), rollout({OLD: 0, NEW: 2}, {OLD: 2}), old("a", drained()), old("b", serving())
         assert keeps(decided(*parts, new("c", serving()), new("d", serving())))[OLD] == 1
 
     def test_the_stable_one_is_not_held_while_there_is_room_for_new_pods(self) -> None:
         """Its controller would make none before it has got what it asked for."""
-        parts = wanted(4, surge=2, unavailable=1), *four_old
+        parts: Parts = wanted(4, surge=2, unavailable=1), *four_old
         assert keeps(decided(*parts, rollout({OLD: 3, NEW: 0}, {OLD: 4}, first=OLD, old=4)))[OLD] == 0
 
     def test_it_is_once_there_are_as_many_as_there_may_be(self) -> None:
-        parts = wanted(4, surge=1), *four_old, new("e", serving())
+        parts: Parts = wanted(4, surge=1), *four_old, new("e", serving())
         assert keeps(decided(*parts, rollout({OLD: 3, NEW: 1}, {OLD: 4}, first=OLD, old=0)))[OLD] == 4
 
     def test_an_empty_one_is_held_no_more(self) -> None:
-        parts = wanted(1), rollout({OLD: 0, NEW: 1}, old=1), new("e", serving())
+        parts: Parts = wanted(1), rollout({OLD: 0, NEW: 1}, old=1), new("e", serving())
         assert keeps(decided(*parts))[OLD] == 0
