@@ -49,6 +49,7 @@ class Argo:
     holds: bool = True
     """The policy is there. Else it is a Kubernetes before 1.36."""
     knows_who_is_first: bool = True
+    affine: bool = False
     wanted: int = 4
     current: int = 1
     stable: int = 1
@@ -78,7 +79,17 @@ class Argo:
         )
         most = 0 if self.blue_green else self.max_unavailable
         revision = str(self.current)
-        return Workload("Rollout", "web", "uid", self.wanted, revision, surge, most, groups=groups, rule=ByGroup())
+        return Workload(
+            "Rollout",
+            "web",
+            "uid",
+            self.wanted,
+            revision,
+            surge,
+            most,
+            groups=groups,
+            rule=ByGroup(swaps=not self.blue_green),
+        )
 
     def of(self, number: int) -> list[Pod]:
         return [pod for pod in self.pods.values() if pod.live and pod.group == str(number)]
@@ -123,7 +134,11 @@ class Argo:
 
     def _operate(self) -> bool:
         world = World(
-            spec=spec(drain={"settle": "2s"}, warmup={"delay": "1s"}),
+            spec=spec(
+                drain={"settle": "2s"},
+                warmup={"delay": "1s"},
+                traffic={"affinity": "Hash" if self.affine else "None"},
+            ),
             workload=self.workload(),
             pods=tuple(self.pods.values()),
         )

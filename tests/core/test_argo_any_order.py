@@ -65,16 +65,16 @@ def settle(argo: Argo) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(limits, st.booleans(), acts)
-def test_a_canary_comes_to_rest(limits: tuple[int, int], holds: bool, acts: list[Act]) -> None:
+@given(limits, st.booleans(), st.booleans(), acts)
+def test_a_canary_comes_to_rest(limits: tuple[int, int], holds: bool, affine: bool, acts: list[Act]) -> None:
     surge, unavailable = limits
-    play(Argo(max_surge=surge, max_unavailable=unavailable, holds=holds), acts)
+    play(Argo(max_surge=surge, max_unavailable=unavailable, holds=holds, affine=affine), acts)
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.booleans(), acts)
-def test_a_blue_green_one_comes_to_rest(holds: bool, acts: list[Act]) -> None:
-    play(Argo(blue_green=True, holds=holds), acts)
+@given(st.booleans(), st.booleans(), acts)
+def test_a_blue_green_one_comes_to_rest(holds: bool, affine: bool, acts: list[Act]) -> None:
+    play(Argo(blue_green=True, holds=holds, affine=affine), acts)
 
 
 @pytest.mark.parametrize("blue_green", [False, True], ids=["canary", "blue-green"])

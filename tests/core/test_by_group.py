@@ -11,7 +11,9 @@ from tests.core.given import (
     NEW,
     OLD,
     WorldModifier,
+    asking,
     condition,
+    containers_ready,
     crashed,
     decided,
     drained,
@@ -31,7 +33,9 @@ Parts = tuple[Pod | WorldModifier, ...]
 four_old = [old(name, serving()) for name in "abcd"]
 
 
-def rollout(asked: dict[str, int], size: dict[str, int] | None = None, first: str = "", **keep: int) -> WorldModifier:
+def rollout(
+    asked: dict[str, int], size: dict[str, int] | None = None, first: str = "", swaps: bool = True, **keep: int
+) -> WorldModifier:
     """By revision: what its controller asks of each ReplicaSet, and what each is set to, where that is held up."""
 
     def modify(it: World) -> World:
@@ -41,7 +45,7 @@ def rollout(asked: dict[str, int], size: dict[str, int] | None = None, first: st
             Group(f"rs-{one}", f"web-{one}", one, keep.get(one), number, sizes[one], first=one == first)
             for one, number in asked.items()
         )
-        return replace(it, workload=replace(it.workload, kind="Rollout", rule=ByGroup(), groups=groups))
+        return replace(it, workload=replace(it.workload, kind="Rollout", rule=ByGroup(swaps), groups=groups))
 
     return modify
 
@@ -86,6 +90,18 @@ class TestWhoGoes:
         assert Verb.WITHDRAW not in moves(decided(*parts)).values()
         parts = wanted(4, surge=1, unavailable=1), rollout({OLD: 3, NEW: 2}), *four_old, new("e", serving())
         assert list(moves(decided(*parts)).values()).count(Verb.WITHDRAW) == 1
+
+
+class TestAffinity:
+    def test_of_a_canary_one_comes_in_before_it_is_said_who_goes(self) -> None:
+        affine = asking(traffic={"affinity": "Hash"})
+        parts: Parts = wanted(4, surge=2), affine, *four_old, new("e", containers_ready()), new("f", containers_ready())
+        assert list(moves(decided(*parts, rollout({OLD: 4, NEW: 2}))).values()).count(Verb.ADMIT) == 1
+
+    def test_of_blue_and_green_all_come_in(self) -> None:
+        affine = asking(traffic={"affinity": "Hash"})
+        parts: Parts = wanted(4, surge=4), affine, *four_old, *(new(name, containers_ready()) for name in "efgh")
+        assert list(moves(decided(*parts, rollout({OLD: 4, NEW: 4}, swaps=False))).values()) == [Verb.ADMIT] * 4
 
 
 class TestTheHold:

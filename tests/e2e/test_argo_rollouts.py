@@ -98,7 +98,17 @@ def test_a_blue_green_one_loses_nothing_in_a_storm(
         ("until it is there", app.wait_until_rolled_out),
     )
     assert not outcome.lost, outcome.explain()
+    assert app.refused() == 0, "the hold keeps its ReplicaSet controller from knocking at the door"
     app.wait_until_cared_for()
+    app.box.kubectl("delete", "losslessrollout", "web", "-n", app.namespace)
+    app.box.wait_until(lambda: not _marks(app), 30, "nothing of ours is left")
+
+
+def _marks(app: Argo) -> set[str]:
+    """What of ours is on its ReplicaSets and pods."""
+    every = [*app.box.listed("replicasets.apps", app.namespace), *app.pods()]
+    marks = {key for one in every for kind in ("labels", "annotations") for key in one["metadata"].get(kind, {})}
+    return {key for key in marks if key.startswith("lossless.dev/")}
 
 
 def _leave(app: Argo, version: str) -> bool:

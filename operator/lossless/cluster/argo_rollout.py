@@ -84,7 +84,7 @@ def _workload(seen: SeenArgoRollout, sets: list[SeenReplicaSet]) -> Workload:
         paused=seen.paused,
         settled_generation=seen.settled_generation and bool(seen.current),
         groups=tuple(_group(one, seen) for one in sets),
-        rule=ByGroup(),
+        rule=ByGroup(swaps=not seen.blue_green and not seen.routed),
     )
 
 

@@ -247,6 +247,9 @@ class ByGroup:
     """The rule of an Argo Rollout, whose controller says of each ReplicaSet how many pods it wants: see
     `lossless.core.by_group`."""
 
+    swaps: bool = True
+    """A few new ones come, then as many old ones go, and so on. Else all new ones come before any old one goes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Workload:
