@@ -9,6 +9,11 @@ import pytest
 _skipped: list[str] = []
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast ones first; then those with a box, each package's together."""
+    items.sort(key=lambda item: "box" in getattr(item, "fixturenames", ()))
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.skipped:
         _skipped.append(report.nodeid)
