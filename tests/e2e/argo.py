@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.e2e.workloads import Manifest, Web
 
@@ -17,6 +17,8 @@ class Argo(Web):
     """`web`, a Rollout of Argo Rollouts."""
 
     strategy: Mapping[str, Any] = field(default_factory=lambda: {"canary": {"maxSurge": "50%", "maxUnavailable": 0}})
+
+    hash_label: ClassVar[str] = "rollouts-pod-template-hash"
 
     # What is applied.
 
@@ -36,28 +38,6 @@ class Argo(Web):
             }
         )
         return self
-
-    def gated(self, **spec: Any) -> Argo:
-        """Protected before it is there, so that every pod is born with its gate and its preStop sleep."""
-        self.protect(**spec)
-        self.box.wait_until(self._is_known, 30, "the policies know of it")
-        self.deploy()
-        self.wait_until_cared_for()
-        assert all("readinessGates" in pod["spec"] for pod in self.pods()), "new pods get no gate"
-        return self
-
-    def _is_known(self) -> bool:
-        """Asked of a pod that is not kept."""
-        owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-0", "uid": "0", "controller": True}
-        labels = {"rollouts-pod-template-hash": "0"}
-        pod = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "asks", "labels": labels, "ownerReferences": [owner]},
-            "spec": {"containers": [{"name": "app", "image": "sample"}]},
-        }
-        made = self.box.api.request("POST", f"/api/v1/namespaces/{self.namespace}/pods?dryRun=All", pod)
-        return "readinessGates" in made["spec"]
 
     def workload(self) -> Manifest:
         made = self.deployment()
@@ -121,8 +101,7 @@ class Argo(Web):
             and rollout["status"]["stableRS"] == rollout["status"]["currentPodHash"]
             and len(pods) == rollout["spec"]["replicas"]
             and not any(pod["metadata"].get("deletionTimestamp") for pod in pods)
-            and {pod["metadata"]["labels"]["rollouts-pod-template-hash"] for pod in pods}
-            == {rollout["status"]["currentPodHash"]}
+            and {pod["metadata"]["labels"][self.hash_label] for pod in pods} == {rollout["status"]["currentPodHash"]}
             and all({"type": "Ready", "status": "True"}.items() <= c.items() for pod in pods for c in _ready(pod))
         )
 

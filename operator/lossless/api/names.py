@@ -25,7 +25,7 @@ ROLLOUT_LABEL: Final = f"{GROUP}/rollout"
 """On a pod: the name of the LosslessRollout that keeps its doors. Put there as the pod is created, or is adopted."""
 
 KEEP_LABEL: Final = f"{GROUP}/keep"
-"""On a ReplicaSet: the replicas below which the Deployment controller may not take it yet: the hold.
+"""On a ReplicaSet: the replicas below which its Deployment (or Argo Rollout) may not take it yet: the hold.
 
 A label, because ``kubectl rollout undo`` copies a ReplicaSet's annotations to the Deployment.
 """
