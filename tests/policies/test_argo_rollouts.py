@@ -125,6 +125,8 @@ def test_what_its_controller_asks_for_is_noted_until_it_has_it(held: Bench) -> N
 
 def test_asking_again_changes_nothing(held: Bench) -> None:
     """Else each attempt would be an event that leads to the next."""
+    path = f"/apis/apps/v1/namespaces/{held.ns}/replicasets/web-{HASH}"
+    held.until(lambda: held.box.api.request("GET", path)["status"]["replicas"] == 4, "nobody else writes to it")
     versions = {ask(held, 0)["metadata"]["resourceVersion"] for _ in range(3)}
     assert len(versions) == 1
 
