@@ -1,4 +1,4 @@
-"""CRDs of gateways and meshes, taken from the Go modules that their projects publish, each checked against a go.sum."""
+"""CRDs of others, taken from the Go modules that their projects publish, each checked against a go.sum."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ TRAEFIK = Published(
     "docs/content/reference/dynamic-configuration/traefik.io_*.yaml",
 )
 """Of the release line of the pinned Traefik: its own patch release is not among the published modules."""
+
+ARGO_ROLLOUTS = Published("argo-rollouts", "github.com/argoproj/argo-rollouts", "v1.9.1", "manifests/crds/*-crd.yaml")
 
 KEDA = Published("keda", "github.com/kedacore/keda/v2", "v2.20.2", "config/crd/bases/keda.sh_scaledobjects.yaml")
 

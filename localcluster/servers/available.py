@@ -8,9 +8,10 @@ from pathlib import Path
 
 from localcluster import javabuild
 from localcluster.cache import Say
-from localcluster.servers import consul, istio, metrics_server, nacos
+from localcluster.servers import argo_rollouts, consul, istio, metrics_server, nacos
 
 BINARIES: Mapping[str, Callable[[Say], Path]] = {
+    "argo-rollouts": argo_rollouts.binary,
     "consul": consul.binary,
     "istiod": istio.binary,
     "metrics-server": metrics_server.binary,

@@ -12,7 +12,7 @@ from lossless.analysis.checks import MAX_FINDINGS
 from lossless.analysis.facts import Facts, Raw
 from lossless.analysis.findings import find
 from lossless.api.resource import Finding, LosslessRolloutSpec
-from lossless.core.world import Autoscaler, ByNode, ByOrdinal, Pod, Workload
+from lossless.core.world import Autoscaler, ByGroup, ByNode, ByOrdinal, Pod, Workload
 
 Object = dict[str, Any]
 
@@ -327,3 +327,40 @@ def test_no_object_at_all_is_an_error_and_findings_stay_within_bounds(
     assert len(findings) <= MAX_FINDINGS
     assert len({finding.reason for finding in findings}) == len(findings), "the status lists them by reason"
     assert all(len(finding.message) <= 1024 and 0 < len(finding.fix) <= 1024 for finding in findings)
+
+
+# -- Argo Rollouts -----------------------------------------------------------------------------------------------------
+
+
+def argo(strategy: Object, surge: int = 1, unavailable: int = 0, pods: tuple[Pod, ...] = (), **spec: Any) -> list[str]:
+    """What is found of a Rollout that is sound but for this."""
+    workload = Workload("Rollout", "web", "uid", 3, "2", surge, unavailable, rule=ByGroup())
+    raw = deployment()
+    raw["spec"]["strategy"] = strategy
+    return [one.reason for one in found(raw, pods=pods, workload=workload, **spec)]
+
+
+def test_a_rollout_has_no_finding_of_a_deployments_strategy() -> None:
+    assert argo({"canary": {}}) == []
+    assert argo({"blueGreen": {"activeService": "web"}}, surge=3) == []
+
+
+def test_a_canary_that_may_go_down_first_cannot_be_held() -> None:
+    assert argo({"canary": {}}, unavailable=1) == ["RefusedDeletes"]
+    assert argo({"canary": {"trafficRouting": {"nginx": {}}}}, unavailable=1) == []
+    assert argo({"canary": {}}, surge=0, unavailable=1) == ["NoSurge"]
+
+
+def test_of_two_who_write_a_routes_weights_one_is_too_many() -> None:
+    routed: Object = {"canary": {"trafficRouting": {"plugins": {}}}}
+    ramp: Object = {"warmup": {"ramp": {}}, "traffic": {"routes": [{"kind": "HTTPRoute", "name": "web"}]}}
+    assert argo(routed, **ramp) == ["RouteWrittenByArgo"]
+    assert argo({"canary": {}}, **ramp) == []
+    assert argo(routed) == []
+
+
+def test_pods_of_a_rollout_that_ran_before_are_not_to_be_evicted() -> None:
+    workload = Workload("Rollout", "web", "uid", 3, "2", rule=ByGroup())
+    (finding,) = found(pods=pods(True, False), workload=workload)
+    assert finding.reason == "UngatedPods"
+    assert "kubectl rollout restart" not in finding.fix

@@ -12,7 +12,7 @@ from lossless.cluster import relist
 from lossless.cluster.errors import NotFound, Unavailable
 from lossless.cluster.gateway import Listing
 from lossless.cluster.relist import Relister
-from lossless.cluster.resources import PODS, ROLLOUTS, Resource
+from lossless.cluster.resources import ARGO_ROLLOUTS, PODS, ROLLOUTS, Resource
 from lossless.cluster.scope import Scope
 from lossless.cluster.store import Store
 from tests.cluster import objects
@@ -103,3 +103,19 @@ async def test_namespaces_are_listed_one_by_one_and_nodes_not_at_all() -> None:
     listed = [what for _, what, _ in api.calls]
     assert "nodes" not in listed
     assert listed.count("pods") == 2
+
+
+async def test_whoever_names_a_kind_looks_again_once_it_is_served() -> None:
+    api, store = Api(), Store()
+    api.broken[ARGO_ROLLOUTS] = [NotFound("LIST rollouts", "no such kind")]
+    store.rollouts.put(objects.rollout())
+    api.has(ROLLOUTS, objects.rollout())
+    async with running(api, store) as relister:
+        await asyncio.wait_for(relister.synced.wait(), 2)
+        assert store.unserved == {ARGO_ROLLOUTS}
+        woken: list[str] = []
+        relister._changed = lambda change: woken.append(change.resource.plural)
+        relister.all_soon()
+        await asyncio.sleep(0.3)
+    assert store.unserved == set()
+    assert ROLLOUTS.plural in woken

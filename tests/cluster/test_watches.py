@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestServer
 
 from lossless.api import names
 from lossless.cluster import watches
-from lossless.cluster.resources import ROLLOUTS, Raw, Resource
+from lossless.cluster.resources import ARGO_ROLLOUTS, ROLLOUTS, STATEFUL_SETS, Raw, Resource
 from lossless.cluster.scope import Scope
 from lossless.cluster.watches import Watches
 
@@ -65,8 +65,10 @@ def _kind(plural: str, kind: str) -> Raw:
 
 
 @asynccontextmanager
-async def watched(api: Late, folder: Path, scope: Scope) -> AsyncIterator[asyncio.Queue[tuple[Resource, str]]]:
-    """What is seen of it."""
+async def watched(
+    api: Late, folder: Path, scope: Scope, asked: set[Resource] | None = None
+) -> AsyncIterator[asyncio.Queue[tuple[Resource, str]]]:
+    """What is seen of it. With `asked`, nobody needs Argo Rollouts, and it has the kinds that were asked for."""
     app = web.Application()
     app.router.add_route("GET", "/{path:.*}", api.answer)
     async with TestServer(app) as server:
@@ -84,9 +86,14 @@ async def watched(api: Late, folder: Path, scope: Scope) -> AsyncIterator[asynci
             seen.put_nowait((resource, raw["metadata"]["name"]))
 
         async def serves(resource: Resource) -> bool:
+            if asked is not None:
+                asked.add(resource)
             return resource is ROLLOUTS
 
-        task = asyncio.create_task(Watches(scope, kubeconfig, saw, lambda: None, serves).run())
+        def needed(resource: Resource) -> bool:
+            return asked is None or resource is not ARGO_ROLLOUTS
+
+        task = asyncio.create_task(Watches(scope, kubeconfig, saw, lambda: None, serves, needed).run())
         try:
             yield seen
         finally:
@@ -115,3 +122,16 @@ async def test_nobody_is_started_anew_while_nothing_has_come(tmp_path: Path, mon
         assert await asyncio.wait_for(seen.get(), 20) == (ROLLOUTS, "web")
         await asyncio.sleep(1)
         assert seen.empty(), "it was listed once"
+
+
+async def test_a_kind_of_others_that_nobody_names_is_not_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watches, "MISSED_EVERY", 0.1)
+    api, asked = Late(), set[Resource]()
+    api.listed = True
+    async with watched(api, tmp_path, Scope(), asked) as seen:
+        assert await asyncio.wait_for(seen.get(), 20) == (ROLLOUTS, "web")
+        await asyncio.sleep(0.5)
+    assert STATEFUL_SETS in asked
+    assert ARGO_ROLLOUTS not in asked

@@ -108,7 +108,7 @@ class Owned(Web):
         }
 
 
-def under_load(web: Owned, *steps: tuple[str, Callable[[], Any]]) -> Outcome:
+def under_load(web: Web, *steps: tuple[str, Callable[[], Any]]) -> Outcome:
     """Load, half of it on fresh and half on kept-alive connections; these steps, one after the other; what was lost."""
     with running(web.box, Plan(rate=RATE, callers=web.callers()), namespace=web.namespace) as run:
         time.sleep(2)

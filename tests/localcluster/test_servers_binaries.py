@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from localcluster import cache, gobuild
+from localcluster import cache, crds, gobuild
 from localcluster.errors import BinariesError
-from localcluster.servers import consul, nacos
+from localcluster.servers import argo_rollouts, consul, nacos
 
 FAKE_CARGO = """#!/bin/sh
 echo "$@" > "{record}"
@@ -82,3 +82,10 @@ def test_the_modules_pin_the_version_of_consul() -> None:
     text = (gobuild.MODULES / "consul" / "go.mod").read_text()
     assert f"\t{consul.MODULE} v{consul.VERSION} // indirect\n" in text
     assert f"tool {consul.MODULE}\n" in text
+
+
+def test_the_controller_of_argo_rollouts_and_its_crds_are_of_one_version() -> None:
+    text = (gobuild.MODULES / "argo-rollouts" / "go.mod").read_text()
+    assert f"tool {argo_rollouts.COMMAND}\n" in text
+    assert f"\tgithub.com/argoproj/argo-rollouts v{argo_rollouts.VERSION} // indirect\n" in text
+    assert crds.ARGO_ROLLOUTS.version == f"v{argo_rollouts.VERSION}"

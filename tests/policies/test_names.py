@@ -37,8 +37,16 @@ def test_the_door_in_for_pods_without_a_replica_set_does_the_same() -> None:
     assert spelt("lossless-door-in-owned") == spelt("lossless-door-in")
 
 
+def test_the_door_in_for_argo_rollouts_does_the_same() -> None:
+    assert spelt("lossless-door-in-argo") == spelt("lossless-door-in")
+
+
 def test_the_hold_reads_the_number_to_keep() -> None:
     assert spelt("lossless-hold") == {names.KEEP_LABEL, names.TARGETS}
+
+
+def test_the_hold_for_argo_rollouts_notes_what_was_asked_for_as_well() -> None:
+    assert spelt("lossless-hold-argo") == {names.KEEP_LABEL, names.TARGETS, names.ASKED}
 
 
 def test_the_door_out_reads_the_passage() -> None:
@@ -60,7 +68,7 @@ def test_who_is_kept_out_is_told_by_the_stage() -> None:
 
 def test_every_policy_takes_a_kind_that_every_api_server_knows_as_its_parameter_and_fails_open() -> None:
     policies = [one for one in OBJECTS if not one["kind"].endswith("Binding")]
-    assert len(policies) == 5
+    assert len(policies) == 7
     for policy in policies:
         assert policy["spec"]["paramKind"] == {"apiVersion": "v1", "kind": "LimitRange"}
         assert policy["spec"]["failurePolicy"] == "Ignore"
@@ -70,7 +78,7 @@ def test_every_policy_takes_a_kind_that_every_api_server_knows_as_its_parameter_
 def test_every_binding_reads_the_parameters_of_the_objects_own_namespace() -> None:
     """A paramRef with a namespace would let that namespace decide for all the others."""
     bindings = [one for one in OBJECTS if one["kind"].endswith("Binding")]
-    assert len(bindings) == 5
+    assert len(bindings) == 7
     for binding in bindings:
         assert binding["spec"]["policyName"] == binding["metadata"]["name"]
         assert binding["spec"]["paramRef"] == {"name": names.PARAMETERS, "parameterNotFoundAction": "Allow"}

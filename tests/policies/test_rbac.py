@@ -21,6 +21,7 @@ patch replicasets.apps/status
 get,list,watch statefulsets.apps
 get,list,watch daemonsets.apps
 list,watch controllerrevisions.apps
+get,list,watch rollouts.argoproj.io
 get,list,watch pods
 patch pods/status
 create,get pods/exec
@@ -51,6 +52,8 @@ update,patch,delete statefulsets.apps
 update,patch statefulsets.apps/scale
 update,patch,delete daemonsets.apps
 get,create,update,patch,delete controllerrevisions.apps
+create,update,patch,delete rollouts.argoproj.io
+patch rollouts.argoproj.io/status
 create,update,patch,delete losslessrollouts.lossless.dev
 get,list,watch secrets
 get,list,watch,create,update,patch,delete configmaps

@@ -55,7 +55,7 @@ class Facts:
 
     spec: LosslessRolloutSpec
     kind: str
-    """Deployment, StatefulSet or DaemonSet."""
+    """Deployment, StatefulSet, DaemonSet or Rollout."""
     deleted_ready: bool
     """Its controller goes by readiness, so its pods are called ready for an instant as they go."""
     replicas: int
@@ -72,6 +72,10 @@ class Facts:
     pods: tuple[Pod, ...]
     autoscalers: tuple[Autoscaler, ...] = ()
     current_revision: str = ""
+    canary: bool = False
+    """It is an Argo Rollout with that strategy."""
+    routed: bool = False
+    """Its own controller writes the weights of its routes."""
     gate_injection_works: bool | None = None
     """Whether new pods get their readiness gate from the admission policy; None: nobody can tell yet."""
 
@@ -105,6 +109,7 @@ class Facts:
         strategy = _mapping(wanted.get("strategy"))
         replicas = _number(wanted.get("replicas"), 1)
         surge, unavailable = _rolling(_mapping(strategy.get("rollingUpdate")), replicas)
+        canary = _mapping(strategy.get("canary"))
         kind = workload.kind if workload else "Deployment"
         rule = workload.rule if workload and isinstance(workload.rule, ByOrdinal) else None
         if workload and kind != "Deployment":
@@ -126,6 +131,8 @@ class Facts:
             pods=tuple(pods),
             autoscalers=tuple(autoscalers),
             current_revision=current_revision,
+            canary=kind == "Rollout" and "canary" in strategy,
+            routed=kind == "Rollout" and bool(canary.get("trafficRouting")),
             gate_injection_works=gate_injection_works,
         )
 

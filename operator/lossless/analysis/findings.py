@@ -45,8 +45,12 @@ def ungated_pods(facts: Facts) -> Finding | None:
     return Finding(
         reason="UngatedPods",
         message=f"{seen}: they were running before they were taken care of; {cost}",
-        fix="The next release replaces them by pods that have it. To have it now: kubectl rollout restart "
-        f"{facts.kind.lower()}/{facts.spec.target_ref.name}",
+        fix="The next release replaces them by pods that have it. To have it now: "
+        + (
+            "change something in its pod template (kubectl argo rollouts restart would evict them instead)"
+            if facts.kind == "Rollout"
+            else f"kubectl rollout restart {facts.kind.lower()}/{facts.spec.target_ref.name}"
+        ),
     )
 
 
@@ -123,6 +127,31 @@ def no_surge(facts: Facts) -> Finding | None:
         message=f"maxSurge is 0: a release takes away up to {facts.max_unavailable} pods before it makes new ones, and "
         f"{cost}",
         fix="Allow maxSurge of 1 or more and set maxUnavailable to 0",
+    )
+
+
+def refused_deletes(facts: Facts) -> Finding | None:
+    """A canary's controller that may go down before it goes up can't be held; see `core.decide`, where it keeps 0."""
+    if not facts.canary or facts.routed or facts.max_surge == 0 or facts.max_unavailable == 0:
+        return None
+    return Finding(
+        reason="RefusedDeletes",
+        message=f"This canary's maxUnavailable is {facts.max_unavailable}: its controller takes as many old pods away "
+        "before it makes new ones, and does nothing else meanwhile, so it can't be held. No request is lost, but until "
+        "they are drained the ReplicaSet controller asks for them again and again, and is refused (FailedDelete)",
+        fix="Set spec.strategy.canary.maxUnavailable to 0: as many pods serve, and nobody is refused",
+    )
+
+
+def written_by_argo(facts: Facts) -> Finding | None:
+    """Two write the weights of one route."""
+    if not facts.routed or facts.spec.warmup.ramp is None or not facts.spec.traffic.routes:
+        return None
+    return Finding(
+        reason="RouteWrittenByArgo",
+        message="Argo Rollouts writes the weights of this canary's route (trafficRouting), and a ramp would write to "
+        "it as well: each undoes what the other has written",
+        fix="Leave out warmup.ramp, or the route in spec.traffic.routes; its steps shift the traffic slowly too",
     )
 
 
@@ -205,7 +234,7 @@ def pre_stop_short(facts: Facts) -> Finding | None:
 
 
 def progress_deadline_short(facts: Facts) -> Finding | None:
-    if facts.kind != "Deployment":
+    if facts.kind not in ("Deployment", "Rollout"):
         return None  # The others have none.
     longest = max(facts.longest_warmup, facts.spec.drain.settle).total_seconds()
     if facts.progress_deadline >= longest:
@@ -213,8 +242,12 @@ def progress_deadline_short(facts: Facts) -> Finding | None:
     return Finding(
         reason="ProgressDeadlineShort",
         message=f"progressDeadlineSeconds is {facts.progress_deadline}, and one pod's way through a door may take "
-        f"{longest:g} s: the release is reported as ProgressDeadlineExceeded, and kubectl rollout status and pipelines "
-        "fail, while it goes on",
+        f"{longest:g} s: the release is reported as ProgressDeadlineExceeded, and "
+        + (
+            "with progressDeadlineAbort it is aborted"
+            if facts.kind == "Rollout"
+            else "kubectl rollout status and pipelines fail, while it goes on"
+        ),
         fix=f"Set progressDeadlineSeconds to more than {math.ceil(longest)}, plus the time that its containers need to "
         "start",
     )
@@ -341,6 +374,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     unknown_container,
     no_readiness_probe,
     no_surge,
+    refused_deletes,
+    written_by_argo,
     single_replica,
     host_port,
     several_autoscalers,

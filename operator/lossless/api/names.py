@@ -25,10 +25,13 @@ ROLLOUT_LABEL: Final = f"{GROUP}/rollout"
 """On a pod: the name of the LosslessRollout that keeps its doors. Put there as the pod is created, or is adopted."""
 
 KEEP_LABEL: Final = f"{GROUP}/keep"
-"""On a ReplicaSet: the replicas below which the Deployment controller may not take it yet: the hold.
+"""On a ReplicaSet: the replicas below which its Deployment (or Argo Rollout) may not take it yet: the hold.
 
 A label, because ``kubectl rollout undo`` copies a ReplicaSet's annotations to the Deployment.
 """
+
+ASKED: Final = f"{GROUP}/asked"
+"""On a ReplicaSet of an Argo Rollout: the replicas that its controller asked for, as the hold has noted them."""
 
 STAGE: Final = f"{GROUP}/stage"
 SINCE: Final = f"{GROUP}/since"

@@ -38,7 +38,7 @@ class TargetRef(Model):
     api_version: Annotated[str, Field(max_length=253, pattern=r"^([a-z0-9.-]+/)?v[0-9][a-z0-9]*$")] = "apps/v1"
     """The workload's API version."""
     kind: Annotated[str, Field(max_length=63, pattern=r"^[A-Z][A-Za-z0-9]*$")] = "Deployment"
-    """The workload's kind: Deployment, StatefulSet or DaemonSet, all of apps/v1."""
+    """The workload's kind: Deployment, StatefulSet or DaemonSet of apps/v1, or Rollout of argoproj.io/v1alpha1."""
     name: Annotated[str, Field(min_length=1, max_length=240, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
     """The workload's name, in the namespace of the LosslessRollout."""
 

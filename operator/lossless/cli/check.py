@@ -10,6 +10,7 @@ from lossless.cluster.gateway import Gateway
 from lossless.cluster.preflight import Preflight
 
 POLICIES = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies"
+DOORS_IN = {"Deployment": "lossless-door-in", "Rollout": "lossless-door-in-argo"}
 WIDTH = 100
 
 
@@ -33,7 +34,7 @@ async def check(gateway: Gateway, look: Look, name: str) -> tuple[str, bool]:
 async def _gate_injection(gateway: Gateway, kind: str) -> bool | None:
     """Whether the policy that gives pods of this kind of workload their gate is there; None: we can't tell."""
     try:
-        await gateway.read(f"{POLICIES}/{'lossless-door-in' if kind == 'Deployment' else 'lossless-door-in-owned'}")
+        await gateway.read(f"{POLICIES}/{DOORS_IN.get(kind, 'lossless-door-in-owned')}")
     except NotFound:
         return False
     except ClusterError:

@@ -10,7 +10,7 @@ from lossless.cluster.gateway import Gateway
 from lossless.cluster.gather import Asked, Gathered, gather
 from lossless.cluster.observed import SeenRollout
 from lossless.cluster.resources import AUTOSCALERS, PODS, ROLLOUTS
-from lossless.cluster.scope import Scope
+from lossless.cluster.scope import OPTIONAL, Scope
 from lossless.cluster.store import Store
 from lossless.cluster.workload import kind_of
 
@@ -65,12 +65,13 @@ async def look(gateway: Gateway, namespace: str) -> Look:
         try:
             listing = await gateway.list(resource, namespace)
         except NotFound:
-            if resource is not ROLLOUTS:
+            if resource not in {ROLLOUTS, *OPTIONAL}:
                 raise
-            installed = False
+            installed = installed and resource is not ROLLOUTS
+            store.unserved.add(resource)
             continue
         except Forbidden:
-            if resource is not AUTOSCALERS:
+            if resource not in {AUTOSCALERS, *OPTIONAL}:
                 raise
             continue  # Whoever may not see them may have a look at all the rest.
         for raw in listing.items:

@@ -165,6 +165,9 @@ def target_of(store: Store, rollout: SeenRollout) -> tuple[Workload | None, Prob
         message = f"LosslessRollout {holder.name} takes care of {target.kind} {target.name}: delete one of the two"
         return None, Problem("AlreadyTaken", message)
     workload = kind.workload(store, rollout.namespace, target.name)
+    if workload is None and kind.resource in store.unserved:
+        message = f"{target.kind} ({target.api_version}) is not known to this cluster: its CRD is not installed"
+        return None, Problem("TargetKindNotServed", message)
     if workload is None:
         return None, Problem("TargetNotFound", f"there is no {target.kind} {target.name} in {rollout.namespace}")
     return workload, None

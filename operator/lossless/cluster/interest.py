@@ -12,6 +12,7 @@ from lossless.cluster.observed import (
     SeenReplicaSet,
     SeenRollout,
 )
+from lossless.cluster.observed_argo import SeenArgoRollout
 from lossless.cluster.observed_sets import SeenControllerRevision, SeenDaemonSet, SeenStatefulSet
 from lossless.cluster.store import Change, Store
 from lossless.traffic.services import EndpointSlice, Service
@@ -35,6 +36,8 @@ def concerned(change: Change[Any], store: Store) -> set[Key]:
                 keys |= _of_target(store, seen.namespace, "StatefulSet", seen.name)
             case SeenDaemonSet():
                 keys |= _of_target(store, seen.namespace, "DaemonSet", seen.name)
+            case SeenArgoRollout():
+                keys |= _of_target(store, seen.namespace, "Rollout", seen.name)
             case SeenReplicaSet() | SeenControllerRevision():
                 keys |= _of_owner(store, seen.namespace, seen.owner)
             case SeenPod():

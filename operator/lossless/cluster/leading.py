@@ -13,9 +13,10 @@ from lossless.cluster.interest import Key, concerned
 from lossless.cluster.reconcile import Reconciler
 from lossless.cluster.relist import Relister
 from lossless.cluster.resources import Raw, Resource
-from lossless.cluster.scope import Scope
+from lossless.cluster.scope import OPTIONAL, Scope
 from lossless.cluster.store import Change, Store, version_of
 from lossless.cluster.watches import Watches
+from lossless.cluster.workload import kind_of
 from lossless.cluster.workqueue import WorkQueue
 
 WORKERS: Final = 8
@@ -78,11 +79,20 @@ class Leading:
 
     async def run(self, reconciler: Reconciler) -> None:
         """Until cancelled. Turns begin once everything has been seen: half a world makes wrong decisions."""
-        watches = Watches(self.scope, self.kubeconfig, self._saw, self._relister.all_soon, self.gateway.serves)
+        watches = Watches(
+            self.scope, self.kubeconfig, self._saw, self._relister.all_soon, self.gateway.serves, self._needed
+        )
         async with asyncio.TaskGroup() as group:
             group.create_task(watches.run())
             group.create_task(self._relister.run())
             group.create_task(self._reconcile_all(reconciler))
+
+    def _needed(self, resource: Resource) -> bool:
+        """Always; a kind of others while somebody names it as a target."""
+        if resource not in OPTIONAL:
+            return True
+        kinds = (kind_of(one.target) for one in self.store.rollouts)
+        return any(kind.resource == resource for kind in kinds if kind)
 
     def _saw(self, resource: Resource, kind: str | None, raw: Raw) -> None:
         """An event of a watch."""

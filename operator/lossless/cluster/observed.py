@@ -22,6 +22,8 @@ from lossless.core.world import Autoscaler, Pod
 
 REVISION: Final = "deployment.kubernetes.io/revision"
 POD_TEMPLATE_HASH: Final = "pod-template-hash"
+ARGO_TEMPLATE_HASH: Final = "rollouts-pod-template-hash"
+"""What pods and ReplicaSets of an Argo Rollout carry in its place."""
 REVISION_HASH: Final = "controller-revision-hash"
 """What pods carry that a StatefulSet or a DaemonSet owns."""
 UNKNOWN_AGE: Final = parse_time("1970-01-01T00:00:00Z")
@@ -94,7 +96,7 @@ class SeenPod:
             uid=metadata["uid"],
             name=metadata["name"],
             group=owner.uid if owner else "",
-            revision=labels.get(POD_TEMPLATE_HASH) or labels.get(REVISION_HASH, ""),
+            revision=labels.get(POD_TEMPLATE_HASH) or labels.get(REVISION_HASH) or labels.get(ARGO_TEMPLATE_HASH, ""),
             created_at=_required_time(metadata.get("creationTimestamp")),
             ip=status.get("podIP", ""),
             node=spec.get("nodeName", ""),
@@ -149,6 +151,8 @@ class SeenReplicaSet:
     held: bool
     """It carries our label, whatever is written there."""
     wanted: int
+    asked: int
+    """What it would be wanted to have if it were not held; see `names.ASKED`."""
     replicas: int
     """Pods that its controller counts: those that are neither being deleted nor over."""
     ready: int
@@ -160,17 +164,20 @@ class SeenReplicaSet:
         metadata, status = raw["metadata"], raw.get("status") or {}
         labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
         keep = labels.get(names.KEEP_LABEL)
+        wanted = _count((raw.get("spec") or {}).get("replicas"))
+        asked = annotations.get(names.ASKED, "") if keep is not None else ""
         return cls(
             namespace=metadata["namespace"],
             name=metadata["name"],
             uid=metadata["uid"],
             owner=Owner.of(raw),
-            pod_template_hash=labels.get(POD_TEMPLATE_HASH, ""),
+            pod_template_hash=labels.get(POD_TEMPLATE_HASH) or labels.get(ARGO_TEMPLATE_HASH, ""),
             revision=_integer(annotations.get(REVISION)),
             template=_digest((raw.get("spec") or {}).get("template")),
             keep=int(keep) if keep and keep.isdecimal() else None,
             held=keep is not None,
-            wanted=_count((raw.get("spec") or {}).get("replicas")),
+            wanted=wanted,
+            asked=min(wanted, int(asked)) if asked.isdecimal() else wanted,
             replicas=status.get("replicas", 0),
             ready=status.get("readyReplicas", 0),
             observed=status.get("observedGeneration", 0) >= metadata.get("generation", 0),

@@ -76,7 +76,10 @@ def merge_patch(before: Any, after: Any) -> Any:
 def keep(step: SetKeep, resource_version: str) -> Raw:
     """The hold: refused if the ReplicaSet is not the one that the number was worked out for."""
     value = None if step.keep is None else str(step.keep)
-    return {"metadata": {**_metadata(step.group.uid, resource_version), "labels": {names.KEEP_LABEL: value}}}
+    body: Raw = {"metadata": {**_metadata(step.group.uid, resource_version), "labels": {names.KEEP_LABEL: value}}}
+    if step.keep is None:
+        body["metadata"]["annotations"] = {names.ASKED: None}
+    return body
 
 
 def status(said: LosslessRolloutStatus, uid: str, resource_version: str) -> Raw:

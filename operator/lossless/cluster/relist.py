@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from lossless.cluster.errors import ClusterError, NotFound
 from lossless.cluster.gateway import Gateway
-from lossless.cluster.resources import PODS, Resource
-from lossless.cluster.scope import Scope
+from lossless.cluster.resources import PODS, ROLLOUTS, Resource
+from lossless.cluster.scope import OPTIONAL, Scope
 from lossless.cluster.store import Change, Store
 
 QUIET: Final = 1.0
@@ -75,9 +75,11 @@ class Relister:
         try:
             for namespace in self._scope.parts:
                 await self._list_part(resource, namespace)
+            self._is_served(resource, True)
         except NotFound:
-            # Our CRD is not installed (yet): then there is none of them.
-            _log.warning("%s is not served by this cluster", resource)
+            # Its CRD is not installed (yet): then there is none of them.
+            _log.log(logging.DEBUG if resource in OPTIONAL else logging.WARNING, "%s is not served here", resource)
+            self._is_served(resource, False)
         except ClusterError as error:
             _log.warning("could not list %s: %s", resource, error)
             self._wanted[resource] = asyncio.get_running_loop().time() + RETRY
@@ -85,6 +87,14 @@ class Relister:
         self._missing.discard(resource)
         if not self._missing:
             self.synced.set()
+
+    def _is_served(self, resource: Resource, served: bool) -> None:
+        """Whoever names such a workload has something else to say of it, once that changes."""
+        if served != (resource in self._store.unserved):
+            return
+        self._store.unserved ^= {resource}
+        for rollout in tuple(self._store.rollouts):
+            self._changed(Change(ROLLOUTS, rollout, rollout))
 
     async def _list_part(self, resource: Resource, namespace: str | None) -> None:
         listing = await self._gateway.list(resource, namespace, self._scope.label_selector(resource))

@@ -52,4 +52,6 @@ AUTOSCALERS: Final = Resource("autoscaling", "v2", "horizontalpodautoscalers")
 SECRETS: Final = Resource("", "v1", "secrets")
 LIMIT_RANGES: Final = Resource("", "v1", "limitranges")
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases")
+ARGO_ROLLOUTS: Final = Resource("argoproj.io", "v1alpha1", "rollouts")
+"""Argo Rollouts, where they are installed. Not ours."""
 ROLLOUTS: Final = Resource(names.GROUP, names.VERSION, names.PLURAL)

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from lossless.api import names
 from lossless.cluster.resources import (
+    ARGO_ROLLOUTS,
     AUTOSCALERS,
     CONTROLLER_REVISIONS,
     DAEMON_SETS,
@@ -19,6 +21,9 @@ from lossless.cluster.resources import (
     Resource,
 )
 
+OPTIONAL: Final = frozenset({ARGO_ROLLOUTS})
+"""Kinds of others that a cluster need not have. Nobody waits for one that is not there, but who names it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -29,7 +34,7 @@ class Scope:
     @property
     def watched(self) -> tuple[Resource, ...]:
         """The kinds to watch. Nodes belong to no namespace: without them nothing is known of cordons."""
-        workloads = (DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS, CONTROLLER_REVISIONS)
+        workloads = (DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS, CONTROLLER_REVISIONS, ARGO_ROLLOUTS)
         everywhere = (ROLLOUTS, *workloads, PODS, SERVICES, ENDPOINT_SLICES, AUTOSCALERS)
         return everywhere if self.namespaces else (*everywhere, NODES)
 

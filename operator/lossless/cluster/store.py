@@ -11,8 +11,10 @@ from typing import Any, Final, Generic, TypeVar
 
 from lossless.cluster.gateway import Listing
 from lossless.cluster.observed import SeenAutoscaler, SeenDeployment, SeenNode, SeenPod, SeenReplicaSet, SeenRollout
+from lossless.cluster.observed_argo import SeenArgoRollout
 from lossless.cluster.observed_sets import SeenControllerRevision, SeenDaemonSet, SeenStatefulSet
 from lossless.cluster.resources import (
+    ARGO_ROLLOUTS,
     AUTOSCALERS,
     CONTROLLER_REVISIONS,
     DAEMON_SETS,
@@ -187,6 +189,7 @@ class Store:
     deployments: Table[SeenDeployment] = field(default_factory=lambda: Table(DEPLOYMENTS, SeenDeployment.parse))
     stateful_sets: Table[SeenStatefulSet] = field(default_factory=lambda: Table(STATEFUL_SETS, SeenStatefulSet.parse))
     daemon_sets: Table[SeenDaemonSet] = field(default_factory=lambda: Table(DAEMON_SETS, SeenDaemonSet.parse))
+    argo_rollouts: Table[SeenArgoRollout] = field(default_factory=lambda: Table(ARGO_ROLLOUTS, SeenArgoRollout.parse))
     controller_revisions: Table[SeenControllerRevision] = field(
         default_factory=lambda: Table(
             CONTROLLER_REVISIONS,
@@ -225,6 +228,9 @@ class Store:
         )
     )
 
+    unserved: set[Resource] = field(default_factory=set)
+    """Kinds that the API server has never heard of."""
+
     def table(self, resource: Resource) -> Table[Any]:
         """The table of a kind."""
         return self.tables[resource]
@@ -238,6 +244,7 @@ class Store:
             self.stateful_sets,
             self.daemon_sets,
             self.controller_revisions,
+            self.argo_rollouts,
             self.pods,
             self.services,
             self.slices,

@@ -31,6 +31,8 @@ MISSED_EVERY: Final = 5.0
 
 Serves = Callable[[Resource], Awaitable[bool]]
 """Says whether the API server has this kind, as far as can be told."""
+Needed = Callable[[Resource], bool]
+"""Says whether anybody waits for this kind, should it be missing."""
 Seen = Callable[[Resource, str | None, Raw], None]
 """Told of each event on our own loop: kind, type (None: it comes from a list that Kopf made) and object."""
 
@@ -47,13 +49,16 @@ class Watches:
         seen: Seen,
         started: Callable[[], None],
         serves: Serves,
+        needed: Needed = lambda resource: True,
     ) -> None:
-        """`started` is told each time an engine starts: whatever vanished before is in no event."""
+        """`started` is told each time an engine starts: whatever vanished before is in no event. A kind that is missing
+        is asked for only while it is `needed`."""
         self._scope = scope
         self._kubeconfig = kubeconfig
         self._seen = seen
         self._started = started
         self._serves = serves
+        self._needed = needed
         self.failures = 0
         """How many engines have ended by themselves, since one ran for long."""
 
@@ -88,6 +93,8 @@ class Watches:
         while True:
             await asyncio.sleep(MISSED_EVERY)
             for resource in engine.missed():
+                if not self._needed(resource):
+                    continue
                 if await self._serves(resource):
                     return f"{resource} is served now"
                 if resource not in said:
@@ -96,8 +103,10 @@ class Watches:
 
 
 def hush() -> None:
-    """Keep out of the logs what Kopf says of each attempt to reconnect, and of the signals that it must not have."""
+    """Keep out of the logs what Kopf says of each attempt to reconnect, of the signals that it must not have, and of
+    kinds that are not there: who is missed is said here."""
     logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
+    logging.getLogger("kopf._core.reactor.observation").setLevel(logging.ERROR)
     logging.getLogger("kopf._cogs.clients.watching").addFilter(lambda record: "will retry" not in record.getMessage())
 
 

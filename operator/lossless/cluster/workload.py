@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 from lossless.api.resource import TargetRef
-from lossless.cluster import daemon_set, deployment, stateful_set
+from lossless.cluster import argo_rollout, daemon_set, deployment, stateful_set
 from lossless.cluster.observed import SeenPod
 from lossless.cluster.resources import Raw, Resource
 from lossless.cluster.store import Store
@@ -53,6 +53,7 @@ KINDS: Final[dict[tuple[str, str], WorkloadKind]] = {
     ("apps/v1", "Deployment"): deployment.KIND,
     ("apps/v1", "StatefulSet"): stateful_set.KIND,
     ("apps/v1", "DaemonSet"): daemon_set.KIND,
+    ("argoproj.io/v1alpha1", "Rollout"): argo_rollout.KIND,
 }
 """By API version and kind."""
 

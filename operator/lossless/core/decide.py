@@ -20,7 +20,7 @@ from lossless.core.steps import Decision, Event, LetGo, Move, SetKeep, StartWarm
 from lossless.core.surplus import next_look
 from lossless.core.tell import tell
 from lossless.core.waits import Wait, first_wait
-from lossless.core.world import ByNode, Group, Pod, World
+from lossless.core.world import ByGroup, ByNode, Group, Pod, World
 
 NUDGE_EVERY: Final = timedelta(seconds=3)
 """How often a ReplicaSet that could not create pods is woken, while there is room for one again."""
@@ -411,6 +411,9 @@ def _why_surplus(pod: Pod, here: Moment) -> str:
     workload = here.world.workload
     if workload and isinstance(workload.rule, ByNode) and pod.node in workload.rule.unwanted:
         return f"none is wanted on its node ({pod.node})"
+    if workload and isinstance(workload.rule, ByGroup):
+        group = next((one for one in workload.groups if one.uid == pod.group), None)
+        return f"{group.name} is to have {group.asked} pods" if group else "it is not wanted any more"
     if workload and pod.revision != workload.current_revision:
         return f"it is of an old revision ({pod.revision})"
     return f"{workload.wanted if workload else 0} replicas are wanted"
@@ -464,10 +467,15 @@ def _keeps(here: Moment, moves: tuple[Step, ...]) -> tuple[tuple[SetKeep, ...], 
     for group in workload.groups:
         live = [pod for pod in here.world.pods if pod.live and pod.group == group.uid]
         exact = sum(1 for pod in live if pod.uid not in drained and (not pod.drained or pod.uid in undrained))
-        old = group.revision != workload.current_revision and not workload.paused
+        if group.asked is None:
+            old = group.revision != workload.current_revision and not workload.paused
+        else:
+            old = group.asked == 0
         shrinking = old or any(here.is_surplus(pod) for pod in live)
         nudge = 0 if shrinking else _nudge(here)
         keep = max(exact, len(live) - DELETIONS) if shrinking else max(exact, workload.wanted) + nudge
+        if group.first and sum(one.size for one in workload.groups) < workload.wanted + workload.max_surge:
+            keep = 0  # Held up, it would keep its controller from making the pods that there is room for.
         if keep == group.keep or not (live or group.keep or nudge):
             continue
         if group.keep is None or keep > group.keep:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from lossless.core import by_node, by_ordinal
+from lossless.core import by_group, by_node, by_ordinal
 from lossless.core.passage import Stage
-from lossless.core.world import ByNode, ByOrdinal, Pod, World
+from lossless.core.world import ByGroup, ByNode, ByOrdinal, Pod, World
 
 FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -21,7 +21,7 @@ def surplus(world: World, now: datetime | None = None) -> tuple[Pod, ...]:
     replicas. Asked of a workload whose controller has not seen the latest spec, the answer may be about yesterday:
     the caller waits. `now` is of interest where a rule asks for how long a pod has been ready; without it, for ever.
 
-    So it is of ReplicaSets. Where the workload owns its pods itself, its own rule says who goes, and how many at once.
+    So it is of a Deployment. Any other kind has a rule of its own that says who goes, and how many at once.
     """
     workload = world.workload
     if workload is None:
@@ -33,6 +33,8 @@ def surplus(world: World, now: datetime | None = None) -> tuple[Pod, ...]:
             return by_ordinal.surplus(rule, workload, live, now or FOR_EVER)
         case ByNode() as rule:
             return by_node.surplus(rule, workload, sorted(live, key=order))
+        case ByGroup():
+            return by_group.surplus(workload, sorted(live, key=order))
     current = sorted((pod for pod in live if pod.revision == workload.current_revision), key=order)
     old = sorted((pod for pod in live if pod.revision != workload.current_revision), key=order)
     if workload.paused:
@@ -54,6 +56,8 @@ def outdated(world: World) -> tuple[Pod, ...]:
             return by_ordinal.outdated(rule, workload, live)
         case ByNode() as rule:
             return by_node.outdated(rule, workload, live)
+        case ByGroup():
+            return by_group.outdated(workload, sorted(live, key=_victim_order(live)))
     return tuple(pod for pod in live if pod.revision != workload.current_revision)
 
 

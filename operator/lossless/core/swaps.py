@@ -25,6 +25,8 @@ pods, and slots that nobody has, for 0.2 s.
 Where pods are missing (scale-out, a lost node, maxSurge 0 after A has gone) nobody waits for a turn: to fill up is no
 swap, capacity comes first, and together they move fewer keys than one after the other. The same is true of a scale-in.
 
+A workload that brings a whole set of pods before the others go (Argo Rollouts, blue-green) is not swapped pod by pod.
+
 Nothing here waits without an end: for a pod that is let in and that nobody lists, `SEEN_WITHIN`; for one that goes,
 drain.timeout; while the workload is paused, until it is resumed.
 """
@@ -39,7 +41,7 @@ from lossless.core import way_in, way_out
 from lossless.core.moment import Moment, Turns
 from lossless.core.passage import Stage
 from lossless.core.waits import first_wait
-from lossless.core.world import Pod
+from lossless.core.world import ByGroup, Pod
 
 SEEN_WITHIN: Final = timedelta(seconds=30)
 """For so long a pod that was just let in is taken to be about to serve. Kubelets and controllers need seconds."""
@@ -49,6 +51,9 @@ def with_turns(here: Moment) -> Moment:
     """The same moment, where pods are swapped one at a time with whose turn it is."""
     workload = here.world.workload
     if workload is None or not here.world.affine:
+        return here
+    by_group = workload.rule if isinstance(workload.rule, ByGroup) else None
+    if by_group and not by_group.swaps:
         return here
     fit = _fit(here)
     coming = {pod.uid: until for pod in here.world.pods if (until := _coming_until(pod, here))}
@@ -61,6 +66,9 @@ def with_turns(here: Moment) -> Moment:
         turns = Turns(frozenset(), "one that was let in has to serve, and another one to go, before the next", soonest)
     elif leaving:
         turns = Turns(frozenset(), f"{min(leaving)} has to be out of everybody's sight before the next", soonest)
+    elif by_group:
+        # Who goes is said only after one has come: its controller counts those that are there.
+        turns = Turns(frozenset(pod.uid for pod in fit[:1]), "others come in first")
     elif not _to_be_swapped(here):
         turns = Turns(frozenset(), "there is none to be swapped with while the workload is paused")
     else:

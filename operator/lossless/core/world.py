@@ -204,6 +204,12 @@ class Group:
     revision: str
     keep: int | None = None
     """Its hold label, as it is now."""
+    asked: int | None = None
+    """How many pods the workload's controller wants it to have, where that is the controller's word (`ByGroup`)."""
+    size: int = 0
+    """How many it is set to have now, which may be more: the hold keeps it so."""
+    first: bool = False
+    """The workload's controller sees to it first, and to no other before this one has the number that it asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +243,15 @@ class ByNode:
 
 
 @dataclass(frozen=True, slots=True)
+class ByGroup:
+    """The rule of an Argo Rollout, whose controller says of each ReplicaSet how many pods it wants: see
+    `lossless.core.by_group`."""
+
+    swaps: bool = True
+    """A few new ones come, then as many old ones go, and so on. Else all new ones come before any old one goes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
     """The target, in terms that fit every kind of workload."""
 
@@ -254,7 +269,7 @@ class Workload:
     """Its controller has seen the latest spec. Until then nobody can tell which revision is current."""
     groups: tuple[Group, ...] = ()
     """Its ReplicaSets; none where it owns its pods itself."""
-    rule: ByOrdinal | ByNode | None = None
+    rule: ByOrdinal | ByNode | ByGroup | None = None
     """By which its controller chooses whom to delete; None: any pod of a ReplicaSet is as good as another."""
     create_failed_since: datetime | None = None
     """Since when its controller cannot create pods (quota, admission): ReplicaFailure."""
