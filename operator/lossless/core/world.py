@@ -125,12 +125,16 @@ class Pod:
     ip: str = ""
     node: str = ""
     cordoned: bool = False
-    """Its node takes no new pods: it is about to be drained."""
+    """Its node takes no new pods: it may be about to be drained."""
+    node_going: bool = False
+    """Its node is about to be taken away: an autoscaler has decided so."""
     phase: str = "Pending"
     deleting_since: datetime | None = None
     unschedulable_since: datetime | None = None
     managed: bool = True
     """It carries our label, so the door out knows it."""
+    inside: bool = False
+    """It carries the label by which our PodDisruptionBudget selects."""
     gated: bool = True
     """It was created with our readiness gate. Only then can the door in be closed for good."""
     gate_open: bool = False
@@ -204,6 +208,8 @@ class Group:
     revision: str
     keep: int | None = None
     """Its hold label, as it is now."""
+    replicas: int = 0
+    """What its spec asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +327,10 @@ class World:
     """The step that is in force."""
     ramp_lag: timedelta = timedelta(0)
     """How late those who carry the weights follow a change of them: so much ahead of the line is written."""
+    evictions_wait: bool = False
+    """A PodDisruptionBudget of ours refuses evictions of pods that are not drained (`drain.disruption: Gate`)."""
+    hold_works: bool = True
+    """The Deployment controller leaves a ReplicaSet at the number of its hold label."""
     followers_caught_up_at: datetime | None = None
     """When those who follow the API server (every kube-proxy, every gateway) know again what it knows, after it was out
     of reach. Before that, nothing that it says is evidence of what they do. None: there was no such time."""
