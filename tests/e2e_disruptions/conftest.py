@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -34,7 +34,7 @@ def web(box: Box, make_namespace: Callable[[], str]) -> Callable[..., Web]:
 
 
 class WithoutRoute(Web):
-    def deploy(self) -> Web:
+    def deploy(self) -> Self:
         self.box.apply([self.deployment(), *self.services()])
         self.box.kubectl("rollout", "status", "deployment/web", "-n", self.namespace, "--timeout=90s")
         return self
