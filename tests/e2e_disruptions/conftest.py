@@ -13,11 +13,15 @@ from tests.e2e.one_operator import _operator, operator  # noqa: F401
 from tests.e2e.workloads import Web
 from tests.installed import install
 
+QUICK = ("--node-monitor-grace-period=25s",)
+"""So long a node may be silent; 50 s by default."""
+
 
 @pytest.fixture(scope="package")
 def box(request: pytest.FixtureRequest) -> Iterator[Box]:
     """Three process nodes, and all that `manifests/install` brings but for the operator's own pods."""
-    with Box(nodes=3, name=f"disruptions-{os.getpid()}", keep_logs=False) as box:
+    name = f"disruptions-{os.getpid()}"
+    with Box(nodes=3, name=name, controller_manager_flags=QUICK, keep_logs=False) as box:
         install(box)
         yield box
         box.keep_logs = request.session.testsfailed > 0

@@ -70,9 +70,8 @@ def test_with_the_gate_never_fewer_serve_than_are_wanted(web: Callable[..., Web]
     assert "CalculateExpectedPodCountFailed" not in reasons(app)
 
 
-@pytest.mark.parametrize("key", ["ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted"])
 def test_pods_go_through_the_doors_before_an_autoscaler_takes_their_node(
-    web: Callable[..., Web], operator: Operator, box: Box, key: str
+    web: Callable[..., Web], operator: Operator, box: Box
 ) -> None:
     app = web().gated(drain=QUICK)
     taint(box, "node-1", "DeletionCandidateOfClusterAutoscaler", "PreferNoSchedule")
@@ -81,8 +80,10 @@ def test_pods_go_through_the_doors_before_an_autoscaler_takes_their_node(
     with running(box, Plan(rate=100, callers=app.callers()), namespace=app.namespace) as run, watching(app) as seen:
         time.sleep(2)
         assert on(app, "node-1") == there, "a candidate may stay"
-        taint(box, "node-1", key)
+        taint(box, "node-1", "ToBeDeletedByClusterAutoscaler")
         box.wait_until(lambda: not on(app, "node-1"), 60, "the node is empty, and nobody has evicted anybody")
+        taint(box, "node-2", "karpenter.sh/disrupted")
+        box.wait_until(lambda: not on(app, "node-2"), 60, "so is the other one")
         box.wait_until(app.quiet, 30, "as many as are wanted, and no more")
         outcome = run.finish()
     assert not outcome.lost, outcome.explain()
@@ -112,7 +113,7 @@ def test_a_budget_of_the_user_is_respected_and_never_doubled(
 def test_a_node_that_comes_back_keeps_its_pods_and_a_change_of_mind_leaves_nothing(
     web: Callable[..., Web], operator: Operator, box: Box
 ) -> None:
-    app = web().gated(drain={"settle": "20s", "disruption": "Gate"})
+    app = web().gated(drain={**QUICK, "disruption": "Gate"})
     box.kubectl("cordon", "node-1")
     box.wait_until(lambda: len(app.pods()) > 4, 20, "another one comes first")
     box.kubectl("uncordon", "node-1")

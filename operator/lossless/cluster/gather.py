@@ -189,6 +189,7 @@ def _pod(store: Store, rollout: SeenRollout, pod: SeenPod, sightings: tuple[Sigh
         managed=pod.rollout == rollout.name,
         cordoned=node.cordoned if node else False,
         node_going=node.going if node else False,
+        node_lost=node.lost if node else False,
         sightings=(*sightings, *(view.sighting for view in heard)),
         registrations=tuple(view.registered for view in heard),
         unnamed=tuple(view.registered for view in views if view.registered.source not in named),

@@ -27,6 +27,7 @@ REVISION_HASH: Final = "controller-revision-hash"
 GOING: Final = frozenset({"ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted"})
 """Taints by which an autoscaler says that it is about to take a node away. `DeletionCandidateOfClusterAutoscaler` is
 none: a candidate may stay."""
+LOST: Final = "node.kubernetes.io/unreachable"
 UNKNOWN_AGE: Final = parse_time("1970-01-01T00:00:00Z")
 
 
@@ -268,6 +269,8 @@ class SeenNode:
     """Nothing new is scheduled there, by its owner's word or an autoscaler's."""
     going: bool = False
     """An autoscaler is about to take it away."""
+    lost: bool = False
+    """Its kubelet is silent."""
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     no_execute: tuple[tuple[str, str], ...] = ()
     """Taints with that effect: key and value."""
@@ -282,6 +285,7 @@ class SeenNode:
             name=metadata["name"],
             cordoned=bool(spec.get("unschedulable")) or going,
             going=going,
+            lost=any(one["key"] == LOST for one in taints),
             labels=metadata.get("labels") or {},
             no_execute=tuple((one["key"], one.get("value", "")) for one in no_execute),
         )

@@ -68,7 +68,7 @@ def decide(world: World, now: datetime) -> Decision:
         status=report.status_of(here, waits),
         steps=(*skipped, *raised, *_more(here), *moves, *lowered),
         waits=waits,
-        events=_skipped(world),
+        events=_past_the_door(world),
         wake_at=_wake_at(here, plans),
         ramp=here.ramp,
     )
@@ -537,13 +537,25 @@ def _nudge(here: Moment) -> int:
     return 1 + (here.now - workload.create_failed_since) // NUDGE_EVERY % 2
 
 
-def _skipped(world: World) -> tuple[Event, ...]:
-    """Pods that are being deleted without having been drained: what can be saved, their preStop sleep saves."""
-    return tuple(
+def _past_the_door(world: World) -> tuple[Event, ...]:
+    """Pods that are being deleted without having been drained: what can be saved, their preStop sleep saves. And those
+    that went with their node, of which nothing can be saved."""
+    skipped = [
         Event("SkippedTheDoor", "it is being deleted without having been drained", warning=True, pod=pod)
         for pod in world.pods
         if pod.skips
-    )
+    ]
+    lost = [
+        Event(
+            "NodeLost",
+            "its node is silent: requests that were sent to it until everybody knew have been lost",
+            warning=True,
+            pod=pod,
+        )
+        for pod in world.pods
+        if pod.live and pod.managed and pod.node_lost and pod.passage.admitted_at
+    ]
+    return (*skipped, *lost)
 
 
 def _wake_at(here: Moment, plans: list[Plan]) -> datetime | None:

@@ -128,6 +128,8 @@ class Pod:
     """Its node takes no new pods: it may be about to be drained."""
     node_going: bool = False
     """Its node is about to be taken away: an autoscaler has decided so."""
+    node_lost: bool = False
+    """Its node has not been heard of for so long that it is taken for gone, and its pods with it."""
     phase: str = "Pending"
     deleting_since: datetime | None = None
     unschedulable_since: datetime | None = None
