@@ -342,6 +342,17 @@ def _floor_holds(world: World, decision: Decision, now: datetime) -> None:
     out = {step.pod.uid for step in decision.steps if isinstance(step, Move) and step.gate is False}
     if len(before - out) < min(least, len(before)):
         raise Broken(f"{len(before)} pods served and {least} must, and {len(before & out)} of them are taken out")
+    moved = {uid for uid in before & out if _is_moved(world, uid)}
+    if moved and not world.affine and len(before - out) < min(workload.wanted, len(before)):
+        raise Broken(f"{len(before)} pods served, {workload.wanted} are wanted, and {sorted(moved)} leave their nodes")
+
+
+def _is_moved(world: World, uid: str) -> bool:
+    """It goes for no other reason than that its node may be about to."""
+    pod, workload = next(pod for pod in world.pods if pod.uid == uid), world.workload
+    gate = world.spec.drain.disruption is Disruption.GATE
+    current = workload is not None and not workload.recreate and pod.revision == workload.current_revision
+    return current and world.hold_works and (pod.node_going or (pod.cordoned and gate))
 
 
 def _allowed_out(world: World, step: Move, now: datetime) -> None:
