@@ -1,7 +1,7 @@
 # What people do with this project. `make` alone lists it.
 PY := .venv/bin/python
-# Test files side by side, each with a box of its own. More of them starve the data planes of a small machine.
-WORKERS ?= 2
+# Test files side by side, each with a box of its own: they mostly wait. More of them starve a machine of two cores.
+WORKERS ?= 4
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test bench lint format crds clean
 
@@ -15,7 +15,7 @@ demo: setup ## a release three ways, side by side: build/demo.html
 	@$(PY) -m demo
 
 test: setup ## the whole test suite; ARGS="-k ..." for some of it
-	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: setup ## what it costs: build/bench.json; ARGS="ramp --quick" for some of it
 	@$(PY) -m bench $(ARGS)

@@ -9,6 +9,16 @@ import pytest
 _skipped: list[str] = []
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast ones first; then those in a shared box, a package's together, and of these the long ones before the others,
+    so that no worker is left with one of them in the end."""
+
+    def when(item: pytest.Item) -> tuple[bool, bool]:
+        return "box" in getattr(item, "fixturenames", ()), "e2e" not in item.nodeid
+
+    items.sort(key=when)
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.skipped:
         _skipped.append(report.nodeid)

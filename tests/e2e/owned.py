@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from localcluster.load import Outcome, Plan, running
 from tests.e2e.workloads import Manifest, Web
@@ -22,9 +22,15 @@ class Owned(Web):
     spec: Manifest = field(default_factory=dict)
     """More of its spec, such as its update strategy."""
 
+    hash_label: ClassVar[str] = "controller-revision-hash"
+
     @property
     def target(self) -> str:
         return f"{self.kind.lower()}/web"
+
+    @property
+    def pods_owner(self) -> tuple[str, str]:
+        return self.kind, "web"
 
     # What is applied.
 
@@ -43,28 +49,6 @@ class Owned(Web):
             }
         )
         return self
-
-    def gated(self, **spec: Any) -> Owned:
-        """Protected before it is there, so that every pod is born with its gate and its preStop sleep."""
-        self.protect(**spec)
-        self.box.wait_until(self._gets_gates, 30, "new pods get a gate")
-        self.deploy()
-        self.wait_until_cared_for()
-        assert all("readinessGates" in pod["spec"] for pod in self.pods()), "new pods get no gate"
-        return self
-
-    def _gets_gates(self) -> bool:
-        """Asked of a pod that is not kept."""
-        owner = {"apiVersion": "apps/v1", "kind": self.kind, "name": "web", "uid": "0", "controller": True}
-        labels = {"controller-revision-hash": "0"}
-        pod = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "asks", "labels": labels, "ownerReferences": [owner]},
-            "spec": {"containers": [{"name": "app", "image": "sample"}]},
-        }
-        made = self.box.api.request("POST", f"/api/v1/namespaces/{self.namespace}/pods?dryRun=All", pod)
-        return "readinessGates" in made["spec"]
 
     def workload(self) -> Manifest:
         made = self.deployment()

@@ -11,6 +11,7 @@ from localcluster.load import Caller, Fresh, Outcome, Plan, running
 from localcluster.recorder import recording
 from tests.e2e.operators import Operator
 from tests.e2e.workloads import Web
+from tests.side_by_side import side_by_side
 
 RATE = 150
 COLD = ["--cold-requests", "20", "--cold-ms", "800"]
@@ -30,18 +31,16 @@ def released_under_load(web: Web, *callers: Caller, least: int = 0, rate: float 
         return run.finish()
 
 
-def test_a_plain_deployment_loses_requests(web: Callable[..., Web]) -> None:
-    """The negative control: without it, a zero below would prove nothing."""
-    plain = web().deploy()
-    outcome = released_under_load(plain, *plain.callers())
-    assert outcome.lost, "the harness proves nothing if a plain Deployment loses nothing"
-
-
-def test_a_pre_stop_sleep_loses_the_callers_with_old_lists(web: Callable[..., Web]) -> None:
-    """The negative control for callers with old lists: today's best practice is no cure for them."""
-    best_practice = web(pre_stop_sleep=5).deploy()
-    outcome = released_under_load(best_practice, *best_practice.stale_callers())
-    assert outcome.lost
+def test_a_plain_deployment_loses_requests_and_a_pre_stop_sleep_those_of_old_lists(web: Callable[..., Web]) -> None:
+    """The negative controls: without them, a zero below would prove nothing. Today's best practice is no cure for
+    callers with old lists."""
+    plain, best_practice = web(), web(pre_stop_sleep=5)
+    by_itself, with_sleep = side_by_side(
+        lambda: released_under_load(plain.deploy(), *plain.callers()),
+        lambda: released_under_load(best_practice.deploy(), *best_practice.stale_callers()),
+    )
+    assert by_itself.lost, "the harness proves nothing if a plain Deployment loses nothing"
+    assert with_sleep.lost
 
 
 def test_a_release_loses_nothing_whoever_calls(web: Callable[..., Web], operator: Operator) -> None:

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from localcluster.box import Box
 from localcluster.load import CachedAddresses, Caller, Fresh, KeptAlive
@@ -52,13 +52,34 @@ class Web:
         return self
 
     def gated(self, **spec: Any) -> Self:
-        """Deployed, protected, and released, so that every pod has its gate and its preStop sleep."""
-        self.deploy().protect(**spec).wait_until_cared_for()
-        self.release("gated")
-        self.wait_until_rolled_out()
+        """Protected before it is there, so that every pod is born with its gate and its preStop sleep."""
+        self.protect(**spec)
+        self.box.wait_until(self._gets_gates, 30, "new pods get a gate")
+        self.deploy()
         self.wait_until_cared_for()
         assert all("readinessGates" in pod["spec"] for pod in self.pods()), "new pods get no gate"
         return self
+
+    hash_label: ClassVar[str] = "pod-template-hash"
+    """By which its pods' revision is told."""
+
+    @property
+    def pods_owner(self) -> tuple[str, str]:
+        """Kind and name of who creates its pods, if their revision is `0`."""
+        return "ReplicaSet", "web-0"
+
+    def _gets_gates(self) -> bool:
+        """Asked of a pod that is not kept."""
+        kind, name = self.pods_owner
+        owner = {"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": "0", "controller": True}
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "asks", "labels": {self.hash_label: "0"}, "ownerReferences": [owner]},
+            "spec": {"containers": [{"name": "app", "image": "sample"}]},
+        }
+        made = self.box.api.request("POST", f"/api/v1/namespaces/{self.namespace}/pods?dryRun=All", pod)
+        return "readinessGates" in made["spec"]
 
     def deployment(self, version: str = "1") -> Manifest:
         container: Manifest = {

@@ -6,12 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from localcluster import crds
-from localcluster.load import Fresh, KeptAlive, Plan, running
+from localcluster.load import Fresh, KeptAlive, Outcome, Plan, running
 from tests.e2e.operators import Operator
 from tests.e2e_autoscaler.scaled import PAUSED, Scaled, of_memory
+from tests.side_by_side import side_by_side
 
 LOAD = 30
 """Requests a second, at 7 ms of CPU each: 70 % of what three pods of 100m have asked for."""
@@ -46,34 +45,39 @@ def released_under_load(app: Scaled) -> tuple[list[int], int]:
     return [wanted for _, wanted in seen], len(outcome.lost)
 
 
-@pytest.mark.parametrize(("how", "falls"), [(IGNORED, True), (HELD, False)], ids=["Ignore", "Hold"])
 def test_idle_pods_that_drain_do_not_have_the_others_taken_away(
-    scaled: Callable[..., Scaled], operator: Operator, how: Any, falls: bool
+    scaled: Callable[..., Scaled], operator: Operator
 ) -> None:
     """New pods are left out of the average for a window, and old ones that drain are in it with no load."""
-    app = scaled(app=WORK, replicas=3, strategy=AT_ONCE).deploy()
-    app.protect(drain={"settle": "20s"}, autoscaler=how).wait_until_cared_for()
-    wanted, lost = released_under_load(app)
-    assert (min(wanted) < 3) is falls, wanted
-    assert lost == 0
+
+    def released(how: Any) -> tuple[list[int], int]:
+        app = scaled(app=WORK, replicas=3, strategy=AT_ONCE).deploy()
+        app.protect(drain={"settle": "20s"}, autoscaler=how).wait_until_cared_for()
+        return released_under_load(app)
+
+    (unless_held, lost), held = side_by_side(lambda: released(IGNORED), lambda: released(HELD))
+    assert min(unless_held) < 3, unless_held
+    assert min(held[0]) == 3, held[0]
+    assert lost == held[1] == 0
 
 
-@pytest.mark.parametrize(("how", "grows"), [(IGNORED, True), (HELD, False)], ids=["Ignore", "Hold"])
 def test_pods_that_drain_do_not_call_for_more_by_their_memory(
-    scaled: Callable[..., Scaled], operator: Operator, how: Any, grows: bool
+    scaled: Callable[..., Scaled], operator: Operator
 ) -> None:
-    app = scaled(replicas=4, strategy=AT_ONCE).deploy()
-    # New pods have no metrics for half a minute: the old ones must still be there when they have.
-    app.protect(drain={"settle": "45s"}, autoscaler=how).wait_until_cared_for()
-    memory_bound(app)
-    with app.watching() as seen:
-        app.release("2")
-        time.sleep(2)
-        if grows:
-            app.box.wait_until(lambda: seen[-1][1] > 4, 60, "more replicas are wanted")
-            return
-        app.wait_until_rolled_out(120)
-    assert [wanted for _, wanted in seen] == [4]
+    def released(how: Any) -> list[int]:
+        app = scaled(replicas=4, strategy=AT_ONCE).deploy()
+        # New pods have no metrics for half a minute: the old ones must still be there when they have.
+        app.protect(drain={"settle": "45s"}, autoscaler=how).wait_until_cared_for()
+        memory_bound(app)
+        with app.watching() as seen:
+            app.release("2")
+            time.sleep(2)
+            app.wait_until_rolled_out(180)
+        return [wanted for _, wanted in seen]
+
+    unless_held, held = side_by_side(lambda: released(IGNORED), lambda: released(HELD))
+    assert max(unless_held) > 4
+    assert held == [4]
 
 
 def test_an_operator_that_is_killed_in_mid_hold_gives_it_back_when_it_is_back(
@@ -111,48 +115,50 @@ def test_the_status_says_what_is_held_and_who_edits_it_meanwhile_wins(
     assert {"AutoscalerHeld", "AutoscalerRestored"} <= set(events)
 
 
-@pytest.mark.parametrize("doors", [False, True], ids=["plain", "doors"])
 def test_pods_that_burn_call_for_more_pods_that_burn_unless_they_come_in_by_the_door(
-    scaled: Callable[..., Scaled], operator: Operator, doors: bool
+    scaled: Callable[..., Scaled], operator: Operator
 ) -> None:
     """The cascade: natively up to the most that it may, though the traffic is the same all the time."""
-    app = scaled(app=BURNING, cpu="50m", replicas=3, strategy=AT_ONCE).deploy()
-    if doors:
-        app.protect(warmup={"delay": f"{BURNS + 3}s", "maxParallel": "100%"}).wait_until_cared_for()
-    with running(app.box, Plan(rate=9, callers=(Fresh(app.url),)), namespace=app.namespace) as run:
-        time.sleep(BURNS + 20)  # And nothing of the first burning is in anybody's window.
-        app.autoscale(least=3)
-        app.box.wait_until(app.is_judged, 60, "the autoscaler is content")
-        with app.watching() as seen:
-            run.mark("release")
-            app.release("2")
-            time.sleep(BURNS + 25)
-        app.wait_until_rolled_out(120)
-        outcome = run.finish().window("release")
-    print(outcome.summary())
-    wanted = [count for _, count in seen]
-    if doors:
-        assert wanted == [3]
-        assert not outcome.lost, outcome.explain()
-    else:
-        assert max(wanted) >= 7
+
+    def released(doors: bool) -> tuple[list[int], Outcome]:
+        app = scaled(app=BURNING, cpu="50m", replicas=3, strategy=AT_ONCE).deploy()
+        if doors:
+            app.protect(warmup={"delay": f"{BURNS + 3}s", "maxParallel": "100%"}).wait_until_cared_for()
+        with running(app.box, Plan(rate=9, callers=(Fresh(app.url),)), namespace=app.namespace) as run:
+            time.sleep(BURNS + 20)  # And nothing of the first burning is in anybody's window.
+            app.autoscale(least=3)
+            app.box.wait_until(app.is_judged, 60, "the autoscaler is content")
+            with app.watching() as seen:
+                run.mark("release")
+                app.release("2")
+                time.sleep(BURNS + 25)
+            app.wait_until_rolled_out(120)
+            outcome = run.finish().window("release")
+        print(outcome.summary())
+        return [count for _, count in seen], outcome
+
+    (plainly, _), (wanted, outcome) = side_by_side(lambda: released(doors=False), lambda: released(doors=True))
+    assert max(plainly) >= 7
+    assert wanted == [3]
+    assert not outcome.lost, outcome.explain()
 
 
-@pytest.mark.parametrize("doors", [False, True], ids=["plain", "doors"])
-def test_a_scale_in_by_the_autoscaler_loses_nothing(
-    scaled: Callable[..., Scaled], operator: Operator, doors: bool
-) -> None:
+def test_a_scale_in_by_the_autoscaler_loses_nothing(scaled: Callable[..., Scaled], operator: Operator) -> None:
     """From ten pods to two, outside of any release. The plain Deployment is the negative control."""
-    app = scaled(replicas=10).deploy()
-    if doors:
-        app.protect().wait_until_cared_for()
-    with running(app.box, Plan(rate=100, callers=app.callers()), namespace=app.namespace) as run:
-        time.sleep(2)
-        app.autoscale(of_memory(2**40), least=2)
-        app.box.wait_until(lambda: len(app.pods()) == 2, 120, "two pods are left")
-        time.sleep(2)
-        outcome = run.finish()
-    assert bool(outcome.lost) is not doors, outcome.explain()
+
+    def scaled_in(doors: bool) -> Outcome:
+        app = scaled(replicas=10)
+        app = app.gated() if doors else app.deploy()
+        with running(app.box, Plan(rate=100, callers=app.callers()), namespace=app.namespace) as run:
+            time.sleep(2)
+            app.autoscale(of_memory(2**40), least=2)
+            app.box.wait_until(lambda: len(app.pods()) == 2, 120, "two pods are left")
+            time.sleep(2)
+            return run.finish()
+
+    plain, behind = side_by_side(lambda: scaled_in(doors=False), lambda: scaled_in(doors=True))
+    assert plain.lost
+    assert not behind.lost, behind.explain()
 
 
 def test_the_autoscaler_of_a_scaled_object_is_held_through_it(

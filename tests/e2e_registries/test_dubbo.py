@@ -119,7 +119,9 @@ def test_a_release_loses_nothing_and_leaves_nothing_of_ours(dubbo: DubboShop, op
 
 
 def test_a_storm_over_providers_that_start_closed_loses_nothing(dubbo: DubboShop, operator: Operator) -> None:
-    app = replace(dubbo, replicas=4, delay=3000).cared_for()
+    # As long as the default: consumers put together what changes often, for up to 5 s.
+    patient = {**dubbo.named(), "settle": "10s"}
+    app = replace(dubbo, replicas=4, delay=3000).cared_for(traffic={"registries": [patient]})
     registry = app.registry.zookeeper.connect_string
     plan = DubboPlan(rate=30, registry=registry, group=app.namespace, path="/slow?s=1")
     with running_dubbo(app.box, plan, namespace=app.namespace, reconciled=False) as run:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from localcluster.load import Outcome, Plan, running
 from tests.e2e.operators import Operator
 from tests.e2e_registries.shops import Shop, only, wait_until_answered
+from tests.side_by_side import side_by_side
 
 EARLY = ("--register-at", "start", "--start-delay", "3", "--deregister", "first", "--linger", "2")
 
@@ -29,8 +30,9 @@ def test_an_app_that_registers_before_it_is_fit_is_taken_out_as_soon_as_it_is_se
     shop: Callable[..., Shop], operator: Operator
 ) -> None:
     """Until then it is called: that cannot be helped from outside. It is a fraction of what it would be."""
-    natively = released(shop(app=EARLY).deploy())
-    behind = released(shop(app=EARLY).cared_for())
+    natively, behind = side_by_side(
+        lambda: released(shop(app=EARLY).deploy()), lambda: released(shop(app=EARLY).cared_for())
+    )
     assert len(natively.lost) > 3 * len(behind.lost), behind.explain()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from localcluster.load import Outcome, Plan, running
 from tests.e2e.operators import Operator
 from tests.e2e_registries.shops import Shop, only, storm, wait_until_answered
+from tests.side_by_side import side_by_side
 
 RATE = 100
 
@@ -31,16 +32,12 @@ def stormed(shop: Shop) -> Outcome:
         return run.finish()
 
 
-def test_by_itself_a_release_loses_requests(shop: Callable[..., Shop]) -> None:
-    """The negative control: the app leaves its registry by the rule, last of all, when its server is down."""
-    outcome = released(shop().deploy())
-    assert outcome.lost, "the harness proves nothing if a plain Deployment loses nothing"
-
-
 @only(["etcd", "consul", "nacos", "eureka"])
 def test_a_release_loses_nothing_and_leaves_nothing_of_ours(shop: Callable[..., Shop], operator: Operator) -> None:
-    app = shop().cared_for()
-    outcome = released(app)
+    """By itself it loses requests: the app leaves its registry by the rule, last of all, when its server is down."""
+    plain, app = side_by_side(lambda: shop().deploy(), lambda: shop().cared_for())
+    by_itself, outcome = side_by_side(lambda: released(plain), lambda: released(app))
+    assert by_itself.lost, "the harness proves nothing if a plain Deployment loses nothing"
     assert not outcome.lost, outcome.explain()
     app.wait_until_nothing_is_left()
 

@@ -135,7 +135,7 @@ def test_a_client_that_is_down_by_itself_is_not_put_up(box: Box, shop: App) -> N
         shop.register("DOWN")
         return shop.held() == [("DOWN", "OUT_OF_SERVICE")] * 2
 
-    box.wait_until(both_know, describe="both peers know that it is down", every=0.3)
+    box.wait_until(both_know, 90, "both peers know that it is down", every=0.5)
     shop.ours.do("restore", shop.ip, original=before["original"])
     assert shop.held()[0] == ("DOWN", "UNKNOWN")
 

@@ -205,8 +205,8 @@ class Http(Model):
     restore: Hook | None = None
     """Put the pod back, as it was."""
     gone: Hook | None = None
-    """Succeeds once the pod is out for its consumers. Without it, nothing can be seen, and settle alone is
-    waited for."""
+    """Succeeds once the pod is out for its consumers; asked at every address that the host's name has. Without it,
+    nothing can be seen, and settle alone is waited for."""
     registered: Hook | None = None
     """Succeeds once the pod is in for its consumers; any other answer than that (but 404) means not yet. Asked only
     where there is no `gone`, and only of pods that have not been told to leave."""

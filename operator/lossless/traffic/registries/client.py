@@ -5,6 +5,7 @@ that person's reach is refused: its loopback, its node's link-local services (cl
 the registry file alone and is never passed on.
 """
 
+import asyncio
 import ipaddress
 import json
 import socket
@@ -23,6 +24,8 @@ from lossless.pods import body
 from lossless.traffic.registries.errors import Nonsense, Refused, RegistryError, Unreachable
 
 MAX_BODY: Final = 8 * 1024 * 1024
+MAX_ADDRESSES: Final = 64
+"""Of one name, that are all asked."""
 ATTEMPTS: Final = 2
 """Within one call. Whoever calls comes again by itself; this only spares a condition for one broken connection."""
 
@@ -108,6 +111,37 @@ class Client:
     """The name that its certificate must have, where it is not the host's."""
     allowed: Allowed = is_allowed
     """Which addresses are gone to; the session's resolver must have been given the same."""
+    resolver: Callable[[Allowed], AbstractResolver] = GuardedResolver
+
+    async def everywhere(self, url: str) -> list[str]:
+        """Every address that this URL's host name has now; none where the host is an address itself.
+
+        Raises:
+            Unreachable: the name is not found.
+            Refused: we go to none of its addresses, or they are too many.
+        """
+        try:
+            name = URL(url).host or ""
+        except ValueError as error:
+            raise Refused(f"{host_of(url)} makes no address") from error
+        if _is_address(name):
+            return []
+        resolver = self.resolver(self.allowed)
+        try:
+            async with asyncio.timeout(self.timeout):
+                found = await resolver.resolve(name, 0, socket.AF_UNSPEC)
+        except TimeoutError as error:
+            raise Unreachable(f"{name} was not looked up within {self.timeout:g} s") from error
+        except Forbidden as error:
+            raise Refused(str(error)) from error
+        except OSError as error:
+            raise Unreachable(f"{name} is not found") from error
+        finally:
+            await resolver.close()
+        addresses = sorted({one["host"] for one in found})
+        if len(addresses) > MAX_ADDRESSES:
+            raise Refused(f"{name} has {len(addresses)} addresses: at most {MAX_ADDRESSES} are all asked")
+        return addresses
 
     async def close(self) -> None:
         """Let go of its connections."""
@@ -124,11 +158,13 @@ class Client:
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
         faults: Container[int] = (),
+        at: str = "",
     ) -> Answer:
         """One request, made again once if the connection broke.
 
         Args:
             faults: statuses of 500 and above that are an answer here, and no fault of the server's.
+            at: the one address to go to, of those that the host's name has (`everywhere`).
 
         Raises:
             Unreachable: no answer in time, or a fault of the server's own (5xx).
@@ -143,6 +179,12 @@ class Client:
         )
         total = aiohttp.ClientTimeout(total=self.timeout if timeout is None else timeout)
         host = host_of(url)
+        server_name = self.server_name
+        if at:
+            named = URL(url)
+            server_name = server_name or named.host or ""
+            headers = {"Host": named.raw_authority, **(headers or {})}
+            url, host = str(named.with_host(at)), f"{host} ({at})"
         async for attempt in retrying:
             with attempt:
                 try:
@@ -156,7 +198,7 @@ class Client:
                         headers=headers,
                         timeout=total,
                         allow_redirects=False,
-                        server_hostname=self.server_name or None,
+                        server_hostname=server_name or None,
                     ) as response:
                         content = await body.read(response, MAX_BODY)
                         if content is None:
@@ -202,10 +244,12 @@ def _check(url: str, allowed: Allowed) -> None:
     made one by the system's own rules after this check: it is refused.
     """
     host = URL(url).host or ""
-    if ":" not in host and not host.replace(".", "").isdigit():
-        return
-    if not allowed(host):
+    if _is_address(host) and not allowed(host):
         raise Forbidden(_forbidden(host))
+
+
+def _is_address(host: str) -> bool:
+    return ":" in host or host.replace(".", "").isdigit()
 
 
 def _forbidden(host: str) -> str:

@@ -2,6 +2,9 @@
 
 Without `withdraw` there is nothing to tell: what is behind it follows the Service by itself, and is only looked at.
 
+`gone` is asked at every address that its host's name has, for each replica of a gateway speaks for itself alone. What
+is told is told once: to pass it on is the other side's affair.
+
 Without `gone` nobody can see what became of it. Then a pod that was told (`Instance.told`) is UNKNOWN, so that settle
 decides, and one that was not is PRESENT: it may be called, until it is told.
 """
@@ -119,10 +122,7 @@ class HookRegistry:
         if not instance.addresses:
             return Registration(Presence.ABSENT, "the pod has no address yet")
         if self._gone:
-            hook, said = await self._ask("gone", self._gone, instance)
-            if _fits(hook.expect, said, instance):
-                return Registration(Presence.ABSENT, f"gone: {said.status}", fraction=0.0 if instance.told else None)
-            return Registration(Presence.PRESENT, f"not gone: {said.status}")
+            return await self._seen_by_all(instance)
         if instance.told:
             return Registration(Presence.UNKNOWN, "told; nobody can see whether it is out", fraction=0.0)
         if self._registered:
@@ -131,26 +131,44 @@ class HookRegistry:
                 return Registration(Presence.ABSENT, f"not registered yet: {said.status}")
         return Registration(Presence.PRESENT, "not told to leave")
 
+    async def _seen_by_all(self, instance: Instance) -> Registration:
+        """One that still has the pod is enough to know; to know that it is gone takes the word of all."""
+        inside = self._spec.place is Place.POD
+        where = [] if inside else await self._client.everywhere(self._gone[0].url.fill(instance))
+        asked = [self._ask("gone", self._gone, instance, at=at) for at in where or [""]]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        said = [answer for answer in answers if not isinstance(answer, BaseException)]
+        still = [heard for hook, heard in said if not _fits(hook.expect, heard, instance)]
+        of_all = f", of {len(answers)}" if len(answers) > 1 else ""
+        if still:
+            return Registration(Presence.PRESENT, f"not gone: {still[0].status}{of_all}")
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        fraction = 0.0 if instance.told else None
+        return Registration(Presence.ABSENT, f"gone: {said[0][1].status}{of_all}", fraction=fraction)
+
     async def _tell(self, what: str, requests: Sequence[_Request], instance: Instance) -> None:
         hook, said = await self._ask(what, requests, instance)
         if not _fits(hook.expect, said, instance):
             raise Refused(f"{what} was answered {said.status}, and not as is expected")
 
     async def _ask(
-        self, what: str, requests: Sequence[_Request], instance: Instance, *, any_status: bool = False
+        self, what: str, requests: Sequence[_Request], instance: Instance, *, any_status: bool = False, at: str = ""
     ) -> tuple[Hook, Said]:
-        """Whatever was said, with the hook that it was said to.
+        """Whatever was said, with the hook that it was said to; by the server at this address of its name, if one is
+        given.
 
         Raises:
             Unreachable: no answer; or, without `any_status`, one that is not expected and means a fault of its own.
             Refused: 401 and 403, where they are not expected.
         """
         for request in requests[:-1]:
-            hook, said = request.hook, await self._send(request, instance)
+            hook, said = request.hook, await self._send(request, instance, at)
             if said.status != 404 or 404 in hook.expect.status:
                 break
         else:
-            hook, said = requests[-1].hook, await self._send(requests[-1], instance)
+            hook, said = requests[-1].hook, await self._send(requests[-1], instance, at)
         if said.status not in hook.expect.status:
             if said.status in (401, 403):
                 raise Refused(f"{what} was answered {said.status}: we are not let in")
@@ -158,7 +176,7 @@ class HookRegistry:
                 raise Unreachable(f"{what} was answered {said.status}")
         return hook, said
 
-    async def _send(self, request: _Request, instance: Instance) -> Said:
+    async def _send(self, request: _Request, instance: Instance, at: str) -> Said:
         hook = request.hook
         url, body = request.url.fill(instance), fill(hook.body, instance)
         if self._spec.place is Place.POD:
@@ -171,6 +189,7 @@ class HookRegistry:
             data=body.encode() if body else None,
             headers={**hook.headers, **self._secret},
             faults=range(500, 600),
+            at=at,
         )
         text = answer.body[:MAX_BODY].decode(errors="replace")
         return Said(answer.status, text, len(answer.body) <= MAX_BODY)
