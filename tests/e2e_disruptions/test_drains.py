@@ -12,6 +12,7 @@ from localcluster.load import Plan, running
 from tests.e2e.operators import Operator
 from tests.e2e.workloads import Web
 from tests.e2e_disruptions.nodes import NODES, drain, heal, on, reasons, taint, watching
+from tests.side_by_side import side_by_side
 
 QUICK = {"settle": "3s"}
 
@@ -26,48 +27,42 @@ def budgets(app: Web) -> list[str]:
     return [one["metadata"]["name"] for one in app.box.listed("poddisruptionbudgets", app.namespace)]
 
 
-def drain_in_turn(app: Web) -> None:
+def drain_in_turn(box: Box, *apps: Web) -> None:
     """Each node is emptied and comes back, as in an upgrade of the cluster."""
     for node in NODES:
-        drain(app.box, node)
-        assert not [pod for pod in app.pods() if pod["spec"].get("nodeName") == node and not going(pod)]
-        app.box.kubectl("uncordon", node)
-        app.box.wait_until(app.quiet, 40, "all wanted pods are there")
+        drain(box, node)
+        for app in apps:
+            assert not [pod for pod in app.pods() if pod["spec"].get("nodeName") == node and not going(pod)]
+        box.kubectl("uncordon", node)
+        box.wait_until(lambda: all(app.quiet() for app in apps), 40, "all wanted pods are there")
 
 
 def going(pod: dict[str, object]) -> bool:
     return "deletionTimestamp" in pod["metadata"]  # type: ignore[operator]
 
 
-def test_draining_nodes_of_a_plain_deployment_loses_requests(web: Callable[..., Web]) -> None:
-    plain = web().deploy()
-    with running(plain.box, Plan(rate=100, callers=plain.callers()), namespace=plain.namespace) as run:
-        for node in NODES[:2]:
-            drain(plain.box, node)
-            plain.box.kubectl("uncordon", node)
-        time.sleep(1)
-        outcome = run.finish()
-    assert outcome.lost
-
-
-def test_nodes_drained_in_turn_lose_nothing(web: Callable[..., Web], operator: Operator, box: Box) -> None:
-    app = web().gated(drain=QUICK)
-    with running(box, Plan(rate=100, callers=app.callers()), namespace=app.namespace) as run:
-        drain_in_turn(app)
-        outcome = run.finish()
+def test_nodes_drained_in_turn_lose_nothing_and_with_the_gate_all_that_are_wanted_serve(
+    web: Callable[..., Web], operator: Operator, box: Box
+) -> None:
+    plain, graceful = side_by_side(web().deploy, lambda: web().gated(drain=QUICK))
+    gate = web().gated(drain={**QUICK, "disruption": "Gate"})
+    box.wait_until(lambda: budgets(gate) == ["web-lossless"], 10, "evictions wait")
+    with (
+        running(box, Plan(rate=50, callers=plain.callers()), namespace=plain.namespace) as without,
+        running(box, Plan(rate=100, callers=graceful.callers()), namespace=graceful.namespace) as gracefully,
+        running(box, Plan(rate=100, callers=gate.callers()), namespace=gate.namespace) as waiting,
+        watching(gate) as seen,
+    ):
+        drain_in_turn(box, plain, graceful, gate)
+        lost, outcome, gated = without.finish(), gracefully.finish(), waiting.finish()
+    assert lost.lost
     assert not outcome.lost, outcome.explain()
-
-
-def test_with_the_gate_never_fewer_serve_than_are_wanted(web: Callable[..., Web], operator: Operator, box: Box) -> None:
-    app = web().gated(drain={**QUICK, "disruption": "Gate"})
-    box.wait_until(lambda: budgets(app) == ["web-lossless"], 10, "evictions wait")
-    with running(box, Plan(rate=100, callers=app.callers()), namespace=app.namespace) as run, watching(app) as seen:
-        drain_in_turn(app)
-        outcome = run.finish()
-    assert not outcome.lost, outcome.explain()
+    assert not gated.lost, gated.explain()
     assert seen.fewest == 4
-    assert "SkippedTheDoor" not in reasons(app)
-    assert "CalculateExpectedPodCountFailed" not in reasons(app)
+    assert "SkippedTheDoor" in reasons(graceful)
+    assert not {"SkippedTheDoor", "CalculateExpectedPodCountFailed"} & set(reasons(gate))
+    for app in (plain, graceful, gate):
+        box.kubectl("delete", "deployment", "web", "-n", app.namespace, "--wait=false")
 
 
 def test_pods_go_through_the_doors_before_an_autoscaler_takes_their_node(
