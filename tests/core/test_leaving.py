@@ -32,6 +32,7 @@ from tests.core.given import (
     serving,
     sized,
     sizes,
+    spec,
     unschedulable,
     wait_of,
     wanted,
@@ -39,6 +40,7 @@ from tests.core.given import (
     withdrawn,
     without_a_current_revision,
 )
+from tests.core.scenario import Scenario
 
 GATE = asking(drain={"settle": "5s", "disruption": "Gate"})
 CORDONED = having(cordoned=True)
@@ -166,3 +168,73 @@ class TestEvictionsThatWait:
         assert condition(decision, "Ready") == ("True", "AllServing")
         assert not decision.steps or keeps(decision) == {NEW: 1}
         assert OLD not in keeps(decision)
+
+
+class TestAWholeStory:
+    """With the native controllers of the model."""
+
+    def begin(self) -> Scenario:
+        scenario = Scenario.of(spec(drain={"settle": "5s", "disruption": "Gate"}), replicas=4, surge=2)
+        scenario.run_out()
+        assert {pod.node for pod in scenario.cluster.pods.values()} == {"n1"}
+        scenario.lows.clear()
+        return scenario
+
+    @pytest.mark.parametrize("step", [None, *range(1, 30, 2)])
+    def test_a_cordoned_node_is_emptied_and_never_do_fewer_serve(self, step: int | None) -> None:
+        """Whenever the operator is killed."""
+        scenario = self.begin()
+        if step is not None:
+            scenario.mishaps[scenario.steps + step] = lambda shell: shell.crash()
+        scenario.cluster.cordoned = frozenset({"n1"})
+        scenario.run_out()
+        assert {pod.node for pod in scenario.cluster.pods.values()} == {"n2"}
+        assert min(scenario.lows) >= 4
+        assert scenario.cluster.refusals == 0
+        scenario.must_have_converged()
+
+    def test_evictions_wait_and_pass_when_a_pod_is_drained(self) -> None:
+        scenario = self.begin()
+        assert not any(scenario.cluster.evict(pod) for pod in scenario.cluster.pods.values())
+        scenario.cluster.cordoned = frozenset({"n1"})
+        for _ in range(60):
+            scenario.run(1)
+            for pod in list(scenario.cluster.pods.values()):
+                if pod.node == "n1":
+                    scenario.cluster.evict(pod)
+        assert min(scenario.lows) >= 4
+        assert not scenario.cluster.listed & {p.uid for p in scenario.cluster.pods.values() if p.node == "n1"}
+
+    @pytest.mark.parametrize("seconds", range(0, 12, 2))
+    def test_uncordoned_at_any_time_as_many_are_left_as_are_wanted(self, seconds: int) -> None:
+        scenario = self.begin()
+        scenario.cluster.cordoned = frozenset({"n1"})
+        scenario.run(seconds)
+        scenario.cluster.cordoned = frozenset()
+        scenario.run_out()
+        assert min(scenario.lows, default=4) >= 4
+        scenario.must_have_converged()
+
+    def test_with_no_room_anywhere_it_waits_and_goes_on_when_there_is(self) -> None:
+        scenario = self.begin()
+        scenario.cluster.change(unavailable=1)
+        scenario.run_out()
+        scenario.cluster.room = 0
+        scenario.cluster.cordoned = frozenset({"n1"})
+        scenario.run(120)
+        assert scenario.lows == []
+        assert scenario.shell.decision
+        assert "no room" in scenario.shell.decision.status.waiting_for
+        scenario.cluster.room = 10
+        scenario.run_out()
+        assert min(scenario.lows) >= 4
+        assert {pod.node for pod in scenario.cluster.pods.values()} == {"n2"}
+
+    def test_a_release_in_the_middle_of_it_ends(self) -> None:
+        scenario = self.begin()
+        scenario.cluster.cordoned = frozenset({"n1"})
+        scenario.run(3)
+        scenario.release()
+        scenario.run_out()
+        assert min(scenario.lows) >= 4
+        scenario.must_have_converged()

@@ -4,7 +4,7 @@ No write to the Deployment, and no pod of nobody: its ReplicaSet is asked for a 
 hold keeps the Deployment controller from taking them back. So there are more pods of the current revision than are
 wanted, which is a surplus like any other, and goes through the door like any other; only that those on such nodes go
 first. When the last has gone, or its node has come back, the hold is lowered, and the Deployment controller puts the
-number right. Without the operator it does so, too: there is nothing that could be left behind.
+number right. Without the operator it does so, too, the next time it looks: there is nothing that could be left behind.
 
 To take the pod out of its ReplicaSet instead, by taking its label `pod-template-hash` off, would leave it without a
 controller, and `kubectl drain` refuses to empty a node that has such a pod.
