@@ -99,6 +99,7 @@ def test_a_node_that_vanishes_is_said_and_counted(web: Callable[..., Web], opera
             box.run(["curl", "-s", f"http://{pod['status']['podIP']}:8080/crash"], check=False)
         box.wait_until(lambda: reasons(app).count("NodeLost") == len(there), 60, "it is said of each of its pods")
         box.wait_until(lambda: sorted(listed(app)) == sorted(ready(app)), 20, "nobody sends anything there any more")
+        time.sleep(2)  # kube-proxy follows the EndpointSlices a moment late.
         run.mark("known")
         time.sleep(3)
         agent.start()
