@@ -25,6 +25,7 @@ from lossless.cluster import credentials, watches
 from lossless.cluster.act import Actor
 from lossless.cluster.adoption import Adoption
 from lossless.cluster.autoscaling import Autoscaling
+from lossless.cluster.disruptions import Disruptions
 from lossless.cluster.errors import Conflict
 from lossless.cluster.gateway import Gateway
 from lossless.cluster.interest import Key, of_pod
@@ -194,9 +195,12 @@ class Operator:
             async def ask(pod: SeenPod, spec: InFlight) -> InFlightCount:
                 return await in_flight.ask(http, pod.core.ip, pod.ports, spec)
 
+            sees_nodes = not self._options.scope.namespaces
+            disruptions = Disruptions(gateway, store, leading.changed, _now, sees_nodes)
+
             reconciler = Reconciler(
                 store=store,
-                actor=Actor(gateway, store, leading.changed, warmups, registries, _now),
+                actor=Actor(gateway, store, leading.changed, warmups, registries, _now, disruptions.raised),
                 parameters=Parameters(gateway, store, time.monotonic),
                 adoption=Adoption(gateway, store, leading.changed, time.monotonic),
                 live=LiveReader(gateway, store, leading.changed),
@@ -204,6 +208,7 @@ class Operator:
                 warmups=warmups,
                 registries=registries,
                 ramping=Ramping(gateway, store, _now),
+                disruptions=disruptions,
                 autoscaling=Autoscaling(gateway, store, leading.changed, _now),
                 preflight=Preflight(gateway, store, _now),
                 ask_in_flight=ask,

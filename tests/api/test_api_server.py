@@ -71,7 +71,7 @@ def test_a_target_alone_is_enough_and_defaults_are_filled_in(box: Box) -> None:
         "mode": "Enforce",
         "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
         "warmup": {"delay": "0s", "onFailure": "Continue", "maxParallel": "25%", "timeout": "10m"},
-        "drain": {"settle": "5s", "timeout": "10m", "onTimeout": "Hold"},
+        "drain": {"settle": "5s", "timeout": "10m", "onTimeout": "Hold", "disruption": "Graceful"},
         "traffic": {"affinity": "None"},
         "autoscaler": {"mode": "Hold", "maxHold": "30m"},
     }

@@ -74,7 +74,9 @@ class FakeApi(Gateway):
     async def apply(self, resource: Resource, namespace: str | None, name: str, body: Raw, manager: str) -> Raw:
         self._called("apply", resource.plural, name)
         self.objects[resource, name] = deepcopy(body)
-        return deepcopy(body)
+        self._version += 1
+        told = {"uid": f"uid-{name}", "resourceVersion": str(self._version)}
+        return {**deepcopy(body), "metadata": {**deepcopy(body["metadata"]), **told}}
 
     async def delete(self, resource: Resource, namespace: str | None, name: str) -> Raw:
         self._called("delete", resource.plural, name)

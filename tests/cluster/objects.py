@@ -114,6 +114,18 @@ def autoscaler(name: str = "web", behavior: Raw | None = None, cpu: int | None =
     }
 
 
+def budget(name: str = "own", **selector: Any) -> Raw:
+    return {"metadata": metadata(name, uid=f"uid-pdb-{name}"), "spec": {"selector": selector or None}}
+
+
+def node(name: str = "node-1", *taints: str, **spec: Any) -> Raw:
+    """With these taints, all of them NoSchedule."""
+    told = [{"key": key, "effect": "NoSchedule"} for key in taints]
+    raw = {"metadata": metadata(name), "spec": {"taints": told, **spec}}
+    del raw["metadata"]["namespace"]
+    return raw
+
+
 def service(name: str = "web", **spec: Any) -> Raw:
     return {"metadata": metadata(name), "spec": {"selector": {"app": "web"}, **spec}}
 

@@ -75,7 +75,7 @@ def test_its_replica_sets_say_how_many_and_its_status_which_is_current() -> None
     seen = workload(shop(argo(), replica_set("web-1", 3), replica_set("web-2", 1)))
     assert (seen.kind, seen.wanted, seen.current_revision, seen.rule) == ("Rollout", 4, "2", ByGroup())
     assert seen.settled_generation
-    assert {one.revision: (one.asked, one.size, one.first) for one in seen.groups} == {
+    assert {one.revision: (one.asked, one.replicas, one.first) for one in seen.groups} == {
         "1": (3, 3, True),
         "2": (1, 1, False),
     }

@@ -13,6 +13,7 @@ from lossless.api.resource import InFlight
 from lossless.cluster.act import Actor
 from lossless.cluster.adoption import SETTLES_WITHIN, Adoption
 from lossless.cluster.autoscaling import Autoscaling
+from lossless.cluster.disruptions import Disruptions
 from lossless.cluster.errors import Forbidden, Outdated
 from lossless.cluster.gather import Asked, gather
 from lossless.cluster.live import LiveReader
@@ -101,9 +102,11 @@ class Shop:
             self.asked.append(pod.name)
             return self.in_flight
 
+        self.disruptions = Disruptions(self.api, self.store, changed, clock)
         self.reconciler = Reconciler(
             store=self.store,
-            actor=Actor(self.api, self.store, changed, self.told, self.told, clock),
+            actor=Actor(self.api, self.store, changed, self.told, self.told, clock, self.disruptions.raised),
+            disruptions=self.disruptions,
             adoption=Adoption(self.api, self.store, changed, monotonic),
             parameters=Parameters(self.api, self.store, monotonic),
             live=LiveReader(self.api, self.store, changed),

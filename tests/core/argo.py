@@ -74,7 +74,7 @@ class Argo:
         surge = self.wanted if self.blue_green else self.max_surge
         first = self.stable if self.knows_who_is_first and not self.blue_green and self.stable != self.current else None
         groups = tuple(
-            Group(str(number), f"web-{number}", str(number), one.keep, one.asked, one.size, first=number == first)
+            Group(str(number), f"web-{number}", str(number), one.keep, one.size, one.asked, first=number == first)
             for number, one in self.sets.items()
         )
         most = 0 if self.blue_green else self.max_unavailable

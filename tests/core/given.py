@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from lossless.api.resource import LosslessRolloutSpec, LosslessRolloutStatus, Mode, PodCounts
 from lossless.core.decide import decide
 from lossless.core.passage import Hold, Passage, Stage
-from lossless.core.steps import Decision, LetGo, Move, SetKeep, StartWarmup, Verb
+from lossless.core.steps import Decision, LetGo, Move, SetKeep, SetReplicas, StartWarmup, Verb
 from lossless.core.waits import Wait
 from lossless.core.world import (
     Group,
@@ -170,6 +170,11 @@ def deleting() -> PodModifier:
     return having(deleting_since=ago(1))
 
 
+def leaving() -> PodModifier:
+    """Its node is about to be taken away by an autoscaler."""
+    return having(cordoned=True, node_going=True)
+
+
 def unschedulable(seconds: float) -> PodModifier:
     return having(phase="Pending", node="", unschedulable_since=ago(seconds))
 
@@ -265,6 +270,17 @@ def keeping(**keeps: int | None) -> WorldModifier:
     return modify
 
 
+def sized(**replicas: int) -> WorldModifier:
+    """What the ReplicaSets ask for, by revision."""
+
+    def modify(world: World) -> World:
+        assert world.workload
+        groups = tuple(replace(group, replicas=replicas.get(group.revision, 0)) for group in world.workload.groups)
+        return replace(world, workload=replace(world.workload, groups=groups))
+
+    return modify
+
+
 def having_status(status: LosslessRolloutStatus) -> WorldModifier:
     return lambda world: replace(world, status=status)
 
@@ -292,6 +308,11 @@ def move(decision: Decision, name: str) -> Move:
 def keeps(decision: Decision) -> dict[str, int | None]:
     """The hold labels that are written, by revision."""
     return {step.group.revision: step.keep for step in decision.steps if isinstance(step, SetKeep)}
+
+
+def sizes(decision: Decision) -> dict[str, int]:
+    """What ReplicaSets are asked to grow to, by revision."""
+    return {step.group.revision: step.replicas for step in decision.steps if isinstance(step, SetReplicas)}
 
 
 def started_warmups(decision: Decision) -> dict[str, int]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from lossless.api import names
-from lossless.api.resource import LosslessRolloutSpec, LosslessRolloutStatus, Mode
+from lossless.api.resource import Disruption, LosslessRolloutSpec, LosslessRolloutStatus, Mode
 from lossless.core.passage import Stage, format_time
 from tests.core import upstream
 
@@ -82,6 +82,8 @@ class Pod:
     version: int = 0
     passed: bool = False
     """It was let in by the operator, or the door in was not there."""
+    inside: bool = False
+    """It carries the label that our PodDisruptionBudget selects by."""
     excused: bool = False
     """Somebody else has opened its gate, or it was let go at its timeout: what it is then is not our doing."""
     listed_last: datetime | None = None
@@ -163,6 +165,14 @@ class Native:
         if pod.deleting_since is None:
             pod.deleting_since = self.second
             pod.version += 1
+
+    def evict(self, pod: Pod) -> bool:
+        """Through the PodDisruptionBudget. Whether it went."""
+        gated = self.rollout is not None and self.rollout.spec.drain.disruption is Disruption.GATE
+        if self.enforced and gated and pod.inside and pod.phase == "Running":
+            return False
+        self.delete(pod)
+        return True
 
     def restart(self, pod: Pod) -> None:
         if pod.containers_ready and pod.live:
@@ -518,7 +528,9 @@ class Native:
 
     # -- what the operator writes -----------------------------------------------------------------------------------
 
-    def write_pod(self, uid: str, annotations: dict[str, str | None], gate: bool | None, labelled: bool) -> None:
+    def write_pod(
+        self, uid: str, annotations: dict[str, str | None], gate: bool | None, labelled: bool, inside: bool = False
+    ) -> None:
         """One patch of pods/status. A gate of a pod without one means its Ready condition."""
         pod = self.pods[uid]
         for key, value in annotations.items():
@@ -526,7 +538,7 @@ class Native:
                 pod.annotations.pop(key, None)
             else:
                 pod.annotations[key] = value
-        pod.labelled = labelled
+        pod.labelled, pod.inside = labelled, inside
         if gate is not None and pod.gated:
             pod.gate_open = gate
         elif gate is not None:
@@ -537,6 +549,12 @@ class Native:
     def write_keep(self, uid: str, keep: int | None) -> None:
         group = next(group for group in self.sets if group.uid == uid)
         group.keep = keep
+        group.version += 1
+
+    def write_replicas(self, uid: str, replicas: int) -> None:
+        """To its scale subresource: no policy looks at that."""
+        group = next(group for group in self.sets if group.uid == uid)
+        group.replicas = replicas
         group.version += 1
 
 

@@ -136,7 +136,7 @@ class Scenario:
             stage = pod.annotations.get(names.STAGE)
             if enforced and (stage != "Admitted" or not pod.labelled or names.DRAINED_AT in pod.annotations):
                 raise Broken(f"{pod.uid} is {stage}")
-            if not enforced and (pod.labelled or set(names.PASSAGE_ANNOTATIONS) & pod.annotations.keys()):
+            if not enforced and (pod.labelled or pod.inside or set(names.PASSAGE_ANNOTATIONS) & pod.annotations.keys()):
                 raise Broken(f"{pod.uid} still bears our marks: {pod.annotations}")
             if pod.annotations.get(names.DELETION_COST, "0") != "0":
                 raise Broken(f"{pod.uid} still has our deletion cost")

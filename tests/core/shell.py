@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from lossless.api import names
-from lossless.api.resource import Mode, OnDrainTimeout, OnWarmupFailure
+from lossless.api.resource import Disruption, Mode, OnDrainTimeout, OnWarmupFailure
 from lossless.core import capacity
 from lossless.core.decide import decide, let_go
 from lossless.core.passage import Hold, Passage, Stage
-from lossless.core.steps import Decision, LetGo, Move, SetKeep, StartWarmup, Step, Tell, Verb
+from lossless.core.steps import Decision, LetGo, Move, SetKeep, SetReplicas, StartWarmup, Step, Tell, Verb
 from lossless.core.world import Group, Pod, Presence, Sighting, WarmupProgress, Workload, World
 from tests.core import native
 from tests.core.native import Broken, Native
@@ -96,6 +96,9 @@ class Shell:
             generation=rollout.generation,
             workload=self._workload(),
             pods=tuple(self._pod(pod) for pod in self.known.pods.values()),
+            evictions_wait=rollout.spec.drain.disruption is Disruption.GATE
+            and not self.known.deployment.recreate
+            and rollout.spec.mode is Mode.ENFORCE,
         )
 
     def _workload(self) -> Workload:
@@ -119,7 +122,7 @@ class Shell:
             recreate=deployment.recreate,
             paused=deployment.paused,
             settled_generation=settled,
-            groups=tuple(Group(group.uid, group.uid, group.template, group.keep) for group in sets),
+            groups=tuple(Group(group.uid, group.uid, group.template, group.keep, group.replicas) for group in sets),
             create_failed_since=deployment.create_failed_since,
         )
 
@@ -137,6 +140,7 @@ class Shell:
             deleting_since=pod.deleting_since,
             unschedulable_since=pod.unschedulable_since,
             managed=pod.labelled,
+            inside=pod.inside,
             gated=pod.gated,
             gate_open=pod.gate_open,
             containers_ready=pod.containers_ready,
@@ -203,6 +207,8 @@ class Shell:
                 return self._start_warmup(step)
             case SetKeep():
                 return self._keep(step)
+            case SetReplicas():
+                return self._replicas(step)
             case Move() | LetGo():
                 return self._write(step)
             case Tell():
@@ -227,6 +233,16 @@ class Shell:
         self.writes.append((step.group.uid, "keep"))
         return True
 
+    def _replicas(self, step: SetReplicas) -> bool:
+        known = next((group for group in self.known.sets if group.uid == step.group.uid), None)
+        live = next((group for group in self.cluster.sets if group.uid == step.group.uid), None)
+        if self._fails() or known is None or live is None or known.version != live.version:
+            return self._outdated(self.watch_sets)
+        self.cluster.write_replicas(step.group.uid, step.replicas)
+        known.replicas, known.version = live.replicas, live.version
+        self.writes.append((step.group.uid, "replicas"))
+        return True
+
     def _write(self, step: Move | LetGo) -> bool:
         uid = step.pod.uid
         if self._fails() or uid not in self.cluster.pods:
@@ -237,14 +253,15 @@ class Shell:
             annotations = dict(step.passage.to_annotations())
             if step.cost is not None:
                 annotations[names.DELETION_COST] = str(step.cost) if step.cost else None
-            gate, labelled = step.gate, True
+            gate, labelled, inside = step.gate, True, step.inside
             self.writes.append((uid, step.verb.value))
         else:
             annotations = dict.fromkeys(names.PASSAGE_ANNOTATIONS)
             if step.pod.passage.cost_before is not None:
                 annotations[names.DELETION_COST] = step.pod.passage.cost_before or None
             gate, labelled = True if step.pod.gated or step.pod.containers_ready else None, False
-        self.cluster.write_pod(uid, annotations, gate, labelled)
+            inside = False
+        self.cluster.write_pod(uid, annotations, gate, labelled, inside)
         pod = self.cluster.pods[uid]
         if isinstance(step, Move) and step.irreversible:
             self.drained[uid] = step.passage
@@ -325,6 +342,17 @@ def _floor_holds(world: World, decision: Decision, now: datetime) -> None:
     out = {step.pod.uid for step in decision.steps if isinstance(step, Move) and step.gate is False}
     if len(before - out) < min(least, len(before)):
         raise Broken(f"{len(before)} pods served and {least} must, and {len(before & out)} of them are taken out")
+    moved = {uid for uid in before & out if _is_moved(world, uid)}
+    if moved and not world.affine and len(before - out) < min(workload.wanted, len(before)):
+        raise Broken(f"{len(before)} pods served, {workload.wanted} are wanted, and {sorted(moved)} leave their nodes")
+
+
+def _is_moved(world: World, uid: str) -> bool:
+    """It goes for no other reason than that its node may be about to."""
+    pod, workload = next(pod for pod in world.pods if pod.uid == uid), world.workload
+    gate = world.spec.drain.disruption is Disruption.GATE
+    current = workload is not None and not workload.recreate and pod.revision == workload.current_revision
+    return current and world.hold_works and (pod.node_going or (pod.cordoned and gate))
 
 
 def _allowed_out(world: World, step: Move, now: datetime) -> None:
@@ -439,7 +467,7 @@ def applied(world: World, steps: Iterable[Step]) -> World:
     groups = {group.uid: group for group in world.workload.groups} if world.workload else {}
     for step in steps:
         if isinstance(step, Move):
-            pod = replace(pods[step.pod.uid], passage=step.passage, managed=True)
+            pod = replace(pods[step.pod.uid], passage=step.passage, managed=True, inside=step.inside)
             if step.cost is not None:
                 pod = replace(pod, deletion_cost=step.cost)
             if step.gate is not None:
@@ -448,8 +476,14 @@ def applied(world: World, steps: Iterable[Step]) -> World:
             pods[pod.uid] = pod
         elif isinstance(step, LetGo):
             pods[step.pod.uid] = replace(
-                pods[step.pod.uid], passage=Passage(), managed=False, gate_open=step.pod.gated or step.pod.gate_open
+                pods[step.pod.uid],
+                passage=Passage(),
+                managed=False,
+                inside=False,
+                gate_open=step.pod.gated or step.pod.gate_open,
             )
+        elif isinstance(step, SetReplicas):
+            groups[step.group.uid] = replace(groups[step.group.uid], replicas=step.replicas)
         elif isinstance(step, SetKeep):
             groups[step.group.uid] = replace(groups[step.group.uid], keep=step.keep)
     workload = replace(world.workload, groups=tuple(groups.values())) if world.workload else None

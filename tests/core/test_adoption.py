@@ -7,7 +7,7 @@ import pytest
 
 from lossless.core.decide import let_go
 from lossless.core.passage import Passage, Stage
-from lossless.core.steps import SetKeep, Verb
+from lossless.core.steps import LetGo, Verb
 from tests.core.given import (
     NOW,
     PodModifier,
@@ -125,7 +125,7 @@ class TestLettingGo:
     def test_a_pod_that_somebody_else_closed_or_wrote_on_is_not_left_behind(self) -> None:
         shut = new("a", running(), unmanaged())
         written = new("b", serving(), ungated(), unmanaged(), passing(cost_before="7"))
-        assert {step.pod.name for step in let_go((shut, written), ()) if not isinstance(step, SetKeep)} == {"a", "b"}
+        assert {step.pod.name for step in let_go((shut, written), ()) if isinstance(step, LetGo)} == {"a", "b"}
 
     def test_pods_that_are_going_anyway_are_left_alone(self) -> None:
         assert let_go((new("a", serving(), deleting()),), ()) == ()

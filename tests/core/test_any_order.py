@@ -112,6 +112,7 @@ SPEC: dict[str, Happening] = {
     "max parallel": lambda s, n: s.change_spec(warmup={"requests": [{"port": 80}], "maxParallel": n + 1}),
     "affinity": lambda s, n: s.change_spec(traffic={"affinity": ("None", "Hash")[n % 2]}),
     "no warm-up": lambda s, _: s.change_spec(warmup={}),
+    "gate": lambda s, n: s.change_spec(drain={"settle": "5s", "disruption": ("Gate", "Graceful")[n % 2]}),
     "observe": lambda s, _: s.change_spec(mode="Observe"),
     "enforce": lambda s, _: s.change_spec(mode="Enforce"),
     "remove": _remove,
@@ -123,6 +124,7 @@ MISHAPS: dict[str, Happening] = {
     "a pod flaps": _pod(lambda s, pod: s.cluster.flap(pod)),
     "a pod is lost": _pod(_end),
     "cordon": _cordon,
+    "evict a pod": _pod(lambda s, pod: s.cluster.evict(pod)),
     "bad release": _bad_release,
     "somebody holds the door in": _hold("in"),
     "somebody holds the door out": _hold("out"),
@@ -181,6 +183,7 @@ def settings_of(adopted: st.SearchStrategy[bool]) -> st.SearchStrategy[Setting]:
             "settle": st.sampled_from(["5s", "2s", "16s"]),
             "timeout": st.sampled_from(["10m", "25s"]),
             "onTimeout": st.sampled_from(["Hold", "Release"]),
+            "disruption": st.sampled_from(["Graceful", "Gate"]),
         }
     )
     cluster = st.fixed_dictionaries(

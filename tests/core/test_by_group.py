@@ -42,7 +42,7 @@ def rollout(
         assert it.workload
         sizes = {**asked, **(size or {})}
         groups = tuple(
-            Group(f"rs-{one}", f"web-{one}", one, keep.get(one), number, sizes[one], first=one == first)
+            Group(f"rs-{one}", f"web-{one}", one, keep.get(one), sizes[one], number, first=one == first)
             for one, number in asked.items()
         )
         return replace(it, workload=replace(it.workload, kind="Rollout", rule=ByGroup(swaps), groups=groups))

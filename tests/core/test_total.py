@@ -55,6 +55,8 @@ def pods(draw: st.DrawFn) -> Pod:
         created_at=draw(TIMES),
         node=draw(st.sampled_from(["", "n"])),
         cordoned=draw(st.booleans()),
+        node_going=draw(st.booleans()),
+        inside=draw(st.booleans()),
         phase=draw(st.sampled_from(["Running", "Running", "Pending", "Unknown", "Failed", "Succeeded", "Nonsense"])),
         deleting_since=draw(st.sampled_from([None, None, None, NOW])),
         unschedulable_since=draw(MAYBE),
@@ -85,10 +87,10 @@ def pods(draw: st.DrawFn) -> Pod:
 
 def specs() -> st.SearchStrategy[LosslessRolloutSpec]:
     return st.builds(
-        lambda mode, requests, delay, failure, parallel, settle, in_flight, on_timeout, affinity: spec(
+        lambda mode, requests, delay, failure, parallel, settle, in_flight, on_timeout, disruption, affinity: spec(
             mode=mode,
             warmup={"requests": requests, "delay": delay, "onFailure": failure, "maxParallel": parallel},
-            drain={"settle": settle, "onTimeout": on_timeout} | in_flight,
+            drain={"settle": settle, "onTimeout": on_timeout, "disruption": disruption} | in_flight,
             traffic={"affinity": affinity},
         ),
         st.sampled_from(["Enforce", "Enforce", "Enforce", "Observe"]),
@@ -99,6 +101,7 @@ def specs() -> st.SearchStrategy[LosslessRolloutSpec]:
         st.sampled_from(["0s", "5s"]),
         st.sampled_from([{}, {"inFlight": {"port": 80}}]),
         st.sampled_from(["Hold", "Release"]),
+        st.sampled_from(["Graceful", "Gate"]),
         st.sampled_from(["None", "Hash"]),
     )
 
@@ -121,7 +124,9 @@ def worlds(draw: st.DrawFn) -> World:
         recreate=draw(st.sampled_from([False, False, True])),
         paused=draw(st.sampled_from([False, False, True])),
         settled_generation=draw(st.sampled_from([True, True, False])),
-        groups=tuple(Group(f"rs-{revision}", revision, revision, draw(keeps)) for revision in ("a", "b")),
+        groups=tuple(
+            Group(f"rs-{revision}", revision, revision, draw(keeps), draw(st.integers(0, 7))) for revision in ("a", "b")
+        ),
         create_failed_since=draw(MAYBE),
     )
     return World(
@@ -130,6 +135,8 @@ def worlds(draw: st.DrawFn) -> World:
         workload=draw(st.sampled_from([workload, workload, workload, workload, None])),
         problem=draw(st.sampled_from([None, None, None, Problem("NotFound", "x" * 5000)])),
         pods=tuple(found),
+        evictions_wait=draw(st.booleans()),
+        hold_works=draw(st.booleans()),
     )
 
 

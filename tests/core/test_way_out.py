@@ -266,6 +266,10 @@ class TestPodsThatAreGoingAnyway:
         assert moves(decision) == {}
         assert [event.reason for event in decision.events] == ["SkippedTheDoor"]
 
+    def test_one_whose_node_is_lost_is_said_to_be_so(self) -> None:
+        decision = decided(new("a", serving(), having(node_lost=True)), new("b", serving()))
+        assert [event.reason for event in decision.events] == ["NodeLost"]
+
     def test_one_that_was_drained_first_has_not_skipped_it(self) -> None:
         assert decided(*BOTH_NEW_SERVE, old("a", drained(), deleting())).events == ()
 

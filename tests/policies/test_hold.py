@@ -106,6 +106,21 @@ def test_a_controller_manager_without_service_accounts_is_held_too(bench: Bench,
     assert asked_for(bench, held, 1, manager) == 4
 
 
+def test_more_pods_than_are_wanted_stay_while_they_are_held_and_are_taken_back_after_that(
+    bench: Bench, held: str
+) -> None:
+    """What is done for pods whose node is about to go, and what is left of it when nobody is there any more."""
+    bench.keep(held, "5")
+    bench.kubectl("patch", "rs", held, "--subresource=scale", "--type=merge", "-p", '{"spec": {"replicas": 5}}')
+    bench.until(lambda: wanted(bench) is None, "the controller has tried to take it back")
+    bench.until_pods(5)
+    assert replicas(bench) == 5
+    bench.kubectl("delete", "lr", "web")
+    bench.until_forgotten()
+    bench.kubectl("label", "rs", held, "lossless.dev/keep-")
+    bench.until(lambda: replicas(bench) == 4, "its Deployment has what it wants")
+
+
 def test_people_scale_a_replicaset_as_they_like(bench: Bench, held: str) -> None:
     """The Deployment controller puts it right again, as ever."""
     assert asked_for(bench, held, 1, "admin") == 1

@@ -107,6 +107,14 @@ def test_a_pod_that_skips_the_door_is_counted_once(bench: Bench) -> None:
     assert bench.value("skipped_the_door_total") == 2
 
 
+def test_a_pod_whose_node_is_lost_is_counted_once(bench: Bench) -> None:
+    lost = pod("a", node_lost=True)
+    bench.observe(world(lost, pod("b")))
+    bench.observe(world(lost, pod("b")))
+    assert bench.value("node_lost_total") == 1
+    assert bench.value("skipped_the_door_total") == 0
+
+
 def test_an_admission_counts_when_it_is_seen_however_often_it_was_decided(bench: Bench) -> None:
     waiting, there = pod("a", Stage.STARTING), pod("a")
     bench.observe(world(waiting))

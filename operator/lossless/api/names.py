@@ -24,6 +24,10 @@ GATE: Final = f"{GROUP}/admitted"
 ROLLOUT_LABEL: Final = f"{GROUP}/rollout"
 """On a pod: the name of the LosslessRollout that keeps its doors. Put there as the pod is created, or is adopted."""
 
+INSIDE_LABEL: Final = f"{GROUP}/inside"
+"""On a pod that may have traffic, with `drain.disruption: Gate`: the LosslessRollout whose PodDisruptionBudget selects
+it. Off once it is drained."""
+
 KEEP_LABEL: Final = f"{GROUP}/keep"
 """On a ReplicaSet: the replicas below which its Deployment (or Argo Rollout) may not take it yet: the hold.
 

@@ -32,6 +32,11 @@ class OnDrainTimeout(StrEnum):
     RELEASE = "Release"
 
 
+class Disruption(StrEnum):
+    GRACEFUL = "Graceful"
+    GATE = "Gate"
+
+
 class TargetRef(Model):
     """The workload whose pods pass through the doors. It is never written to."""
 
@@ -148,6 +153,10 @@ class Drain(Model):
     on_timeout: OnDrainTimeout = OnDrainTimeout.HOLD
     """What happens then. Hold: the pod stays, the condition Stalled says what it waits for. Release: it is let go, and
     this is said."""
+    disruption: Disruption = Disruption.GRACEFUL
+    """What evictions meet (`kubectl drain`, node autoscalers). Graceful: they pass, and the pod is taken out of the
+    traffic within its preStop sleep. Gate: a PodDisruptionBudget refuses them until the pod is drained; pods on
+    cordoned nodes are replaced first and then drained, so never fewer serve than are wanted. Of Deployments only."""
 
 
 class Affinity(StrEnum):

@@ -5,6 +5,7 @@ import textwrap
 from lossless.api.resource import Finding
 from lossless.cli.errors import CliError
 from lossless.cli.look import Look
+from lossless.cluster.disruptions import Disruptions
 from lossless.cluster.errors import ClusterError, NotFound
 from lossless.cluster.gateway import Gateway
 from lossless.cluster.preflight import Preflight
@@ -26,6 +27,7 @@ async def check(gateway: Gateway, look: Look, name: str) -> tuple[str, bool]:
     preflight = Preflight(gateway, look.store, lambda: look.at)
     await preflight.look(gathered)
     found = preflight.findings(gathered, await _gate_injection(gateway, rollout.target.kind))
+    found += Disruptions(gateway, look.store, lambda change: None, lambda: look.at).findings(rollout)
     if not found:
         return f"{name}: no finding", True
     return f"{name}: {len(found)} findings\n\n" + "\n\n".join(_told(finding) for finding in found), False

@@ -9,7 +9,7 @@ from lossless.cluster.errors import Forbidden, NotFound
 from lossless.cluster.gateway import Gateway
 from lossless.cluster.gather import Asked, Gathered, gather
 from lossless.cluster.observed import SeenRollout
-from lossless.cluster.resources import AUTOSCALERS, PODS, ROLLOUTS
+from lossless.cluster.resources import AUTOSCALERS, BUDGETS, PODS, ROLLOUTS
 from lossless.cluster.scope import OPTIONAL, Scope
 from lossless.cluster.store import Store
 from lossless.cluster.workload import kind_of
@@ -59,7 +59,7 @@ async def look(gateway: Gateway, namespace: str) -> Look:
     """
     store = Store()
     installed = True
-    for resource in Scope((namespace,)).watched:
+    for resource in (*Scope((namespace,)).watched, BUDGETS):
         if resource is PODS:
             continue  # Those without our label as well; see below.
         try:
@@ -71,7 +71,7 @@ async def look(gateway: Gateway, namespace: str) -> Look:
             store.unserved.add(resource)
             continue
         except Forbidden:
-            if resource not in {AUTOSCALERS, *OPTIONAL}:
+            if resource not in {AUTOSCALERS, BUDGETS, *OPTIONAL}:
                 raise
             continue  # Whoever may not see them may have a look at all the rest.
         for raw in listing.items:

@@ -24,7 +24,7 @@ from lossless.cluster.observed import SeenPod
 from lossless.cluster.registered import told_of
 from lossless.cluster.resources import PODS, REPLICA_SETS, Raw, Resource
 from lossless.cluster.store import Change, Store
-from lossless.core.steps import Event, LetGo, Move, SetKeep, StartWarmup, Step, Tell
+from lossless.core.steps import Event, LetGo, Move, SetKeep, SetReplicas, StartWarmup, Step, Tell
 from lossless.pods.warmup import Target
 from lossless.traffic.registries.errors import RegistryError
 from lossless.traffic.registries.registry import Instance
@@ -65,6 +65,8 @@ class Actor:
     warmups: StartsWarmups
     registries: TellsRegistries
     clock: Callable[[], datetime]
+    raised: Callable[[str, int], None] = lambda uid, replicas: None
+    """Told of each ReplicaSet (uid) that was asked for more pods than its Deployment wants."""
 
     async def do(
         self,
@@ -96,6 +98,8 @@ class Actor:
                 self.registries.tell((namespace, rollout), step.source, step.pod.uid, step.fraction)
             case SetKeep():
                 await self._keep(step, namespace)
+            case SetReplicas():
+                await self._replicas(step, namespace)
             case LetGo():
                 await self._let_go(step, namespace)
             case StartWarmup():
@@ -137,6 +141,21 @@ class Actor:
         body = patches.keep(step, self.store.replica_sets.version(step.group.uid))
         # Through the status, so that we need no right to write to a ReplicaSet's spec.
         await self._patch(REPLICA_SETS, namespace, step.group.name, step.group.uid, body, PatchType.MERGE)
+
+    async def _replicas(self, step: SetReplicas, namespace: str) -> None:
+        name, uid = step.group.name, step.group.uid
+        body = patches.replicas(step, self.store.replica_sets.version(uid))
+        try:
+            await self.gateway.patch(REPLICA_SETS, namespace, name, body, "scale")
+        except NotFound as error:
+            self._gone(REPLICA_SETS, uid)
+            raise Outdated(f"{name} is gone") from error
+        except Conflict as error:
+            await self._read_again(REPLICA_SETS, namespace, name, uid)
+            raise Outdated(f"{name} has changed") from error
+        self.raised(uid, step.replicas)
+        await self._read_again(REPLICA_SETS, namespace, name, uid)  # The answer was its scale, not itself.
+        _log.info("%d replicas, for pods whose node is about to go", step.replicas, extra={"replicaSet": name})
 
     def _warm_up(self, step: StartWarmup, warmup: Warmup) -> None:
         seen = self._pod(step.pod.uid)

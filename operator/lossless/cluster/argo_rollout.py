@@ -95,7 +95,7 @@ def _group(one: SeenReplicaSet, seen: SeenArgoRollout) -> Group:
         one.pod_template_hash,
         one.keep,
         asked=one.asked,
-        size=one.wanted,
+        replicas=one.wanted,
         # Source: rollout/canary.go, reconcileCanaryReplicaSets.
         first=not seen.blue_green and one.pod_template_hash == seen.stable != seen.current,
     )

@@ -79,7 +79,7 @@ def _workload(seen: SeenDeployment, sets: list[SeenReplicaSet]) -> Workload:
         # Its ReplicaSets may lag behind it: until the one of its revision is known, nobody can tell which is current.
         settled_generation=seen.settled_generation
         and (seen.recreate or (current is not None and current.revision == seen.revision)),
-        groups=tuple(Group(one.uid, one.name, one.pod_template_hash, one.keep) for one in sets),
+        groups=tuple(Group(one.uid, one.name, one.pod_template_hash, one.keep, one.wanted) for one in sets),
         create_failed_since=seen.create_failed_since,
     )
 

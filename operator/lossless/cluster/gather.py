@@ -41,6 +41,8 @@ class Asked:
     ramp_step: RampStep | None = None
     ramp_lag: timedelta = timedelta(0)
     followers_caught_up_at: datetime | None = None
+    evictions_wait: bool = False
+    hold_works: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ def gather(store: Store, rollout: SeenRollout, status: LosslessRolloutStatus, as
         or any(one.weighs for pod in pods for one in pod.registrations),
         ramp_step=asked.ramp_step,
         ramp_lag=asked.ramp_lag,
+        evictions_wait=asked.evictions_wait,
+        hold_works=asked.hold_works,
         followers_caught_up_at=asked.followers_caught_up_at,
     )
     return Gathered(world, rollout, {pod.uid: pod for pod in seen})
@@ -187,6 +191,8 @@ def _pod(store: Store, rollout: SeenRollout, pod: SeenPod, sightings: tuple[Sigh
         pod.core,
         managed=pod.rollout == rollout.name,
         cordoned=node.cordoned if node else False,
+        node_going=node.going if node else False,
+        node_lost=node.lost if node else False,
         sightings=(*sightings, *(view.sighting for view in heard)),
         registrations=tuple(view.registered for view in heard),
         unnamed=tuple(view.registered for view in views if view.registered.source not in named),

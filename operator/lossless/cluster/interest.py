@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from lossless.cluster.budgets import SeenBudget
 from lossless.cluster.observed import (
     Owner,
     SeenAutoscaler,
@@ -48,7 +49,7 @@ def concerned(change: Change[Any], store: Store) -> set[Key]:
                 keys |= _of_target(store, *seen.target)
                 if seen.rollout:
                     keys.add((seen.namespace, seen.rollout))
-            case Service():
+            case Service() | SeenBudget():
                 keys |= {one.key for one in store.rollouts.where("namespace", seen.namespace)}
             case _:
                 pass

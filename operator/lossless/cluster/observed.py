@@ -26,6 +26,10 @@ ARGO_TEMPLATE_HASH: Final = "rollouts-pod-template-hash"
 """What pods and ReplicaSets of an Argo Rollout carry in its place."""
 REVISION_HASH: Final = "controller-revision-hash"
 """What pods carry that a StatefulSet or a DaemonSet owns."""
+GOING: Final = frozenset({"ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted"})
+"""Taints by which an autoscaler says that it is about to take a node away. `DeletionCandidateOfClusterAutoscaler` is
+none: a candidate may stay."""
+LOST: Final = "node.kubernetes.io/unreachable"
 UNKNOWN_AGE: Final = parse_time("1970-01-01T00:00:00Z")
 
 
@@ -104,6 +108,7 @@ class SeenPod:
             deleting_since=_deleting_since(metadata),
             unschedulable_since=_unschedulable_since(conditions.get("PodScheduled", {})),
             managed=False,
+            inside=names.INSIDE_LABEL in labels,
             gated=gated,
             gate_open=conditions.get(names.GATE, {}).get("status") == "True",
             containers_ready=containers_ready.get("status") == "True",
@@ -268,6 +273,11 @@ class SeenAutoscaler:
 class SeenNode:
     name: str
     cordoned: bool
+    """Nothing new is scheduled there, by its owner's word or an autoscaler's."""
+    going: bool = False
+    """An autoscaler is about to take it away."""
+    lost: bool = False
+    """Its kubelet is silent."""
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     no_execute: tuple[tuple[str, str], ...] = ()
     """Taints with that effect: key and value."""
@@ -275,12 +285,16 @@ class SeenNode:
     @classmethod
     def parse(cls, raw: Raw) -> "SeenNode":
         metadata, spec = raw["metadata"], raw.get("spec") or {}
-        taints = (one for one in spec.get("taints") or () if one.get("effect") == "NoExecute")
+        taints = spec.get("taints") or ()
+        going = any(one["key"] in GOING for one in taints)
+        no_execute = (one for one in taints if one.get("effect") == "NoExecute")
         return cls(
             name=metadata["name"],
-            cordoned=bool(spec.get("unschedulable")),
+            cordoned=bool(spec.get("unschedulable")) or going,
+            going=going,
+            lost=any(one["key"] == LOST for one in taints),
             labels=metadata.get("labels") or {},
-            no_execute=tuple((one["key"], one.get("value", "")) for one in taints),
+            no_execute=tuple((one["key"], one.get("value", "")) for one in no_execute),
         )
 
 

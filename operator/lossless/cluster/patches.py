@@ -12,7 +12,7 @@ from lossless.cluster.observed import SeenAutoscaler, SeenPod, Told
 from lossless.cluster.resources import Raw
 from lossless.core.autoscaler import Change
 from lossless.core.passage import format_seconds
-from lossless.core.steps import LetGo, Move, SetKeep
+from lossless.core.steps import LetGo, Move, SetKeep, SetReplicas
 
 WITHDRAWN_REASON = "LosslessWithdrawn"
 """Of a Ready condition that we override because the pod has no gate of ours. The kubelet does not know this word."""
@@ -31,6 +31,8 @@ def move(step: Move, seen: SeenPod, rollout: str, now: datetime, registries: Seq
         annotations[names.DELETION_COST] = str(step.cost) if step.cost else None
     metadata["annotations"] = annotations
     metadata["labels"] = {names.ROLLOUT_LABEL: rollout}
+    if step.inside != step.pod.inside:
+        metadata["labels"][names.INSIDE_LABEL] = rollout if step.inside else None
     conditions = [one for one in (_condition(step, seen, now), _shown_ready(step)) if one]
     return {"metadata": metadata} | ({"status": {"conditions": conditions}} if conditions else {})
 
@@ -44,6 +46,8 @@ def let_go(step: LetGo, seen: SeenPod, now: datetime) -> Raw:
     metadata = _metadata(step.pod.uid)
     metadata["annotations"] = annotations
     metadata["labels"] = {names.ROLLOUT_LABEL: None}
+    if step.pod.inside:
+        metadata["labels"][names.INSIDE_LABEL] = None
     body: Raw = {"metadata": metadata}
     if seen.core.gated:
         message = "no LosslessRollout takes care of this pod any more"
@@ -80,6 +84,11 @@ def keep(step: SetKeep, resource_version: str) -> Raw:
     if step.keep is None:
         body["metadata"]["annotations"] = {names.ASKED: None}
     return body
+
+
+def replicas(step: SetReplicas, resource_version: str) -> Raw:
+    """Of a ReplicaSet's scale: refused if the ReplicaSet is not the one that the number was worked out for."""
+    return {"metadata": {"resourceVersion": resource_version}, "spec": {"replicas": step.replicas}}
 
 
 def status(said: LosslessRolloutStatus, uid: str, resource_version: str) -> Raw:

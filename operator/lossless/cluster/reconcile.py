@@ -11,12 +11,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Protocol
 
+from lossless.analysis.checks import MAX_FINDINGS
 from lossless.api import names
 from lossless.api.resource import InFlight, LosslessRolloutStatus, Mode
 from lossless.api.traffic import Registry
 from lossless.cluster.act import Actor, StartsWarmups
 from lossless.cluster.adoption import Adoption
 from lossless.cluster.autoscaling import Autoscaling
+from lossless.cluster.disruptions import Disruptions
 from lossless.cluster.errors import ClusterError, NotLeading, Outdated
 from lossless.cluster.gather import UNREADABLE, Asked, Gathered, gather, left_behind, pods_of, target_of
 from lossless.cluster.interest import Key
@@ -112,6 +114,7 @@ class Reconciler:
     registries: RegistryBook
     ramping: Ramping
     autoscaling: Autoscaling
+    disruptions: Disruptions
     preflight: Preflight
     ask_in_flight: AskInFlight
     events: Publisher
@@ -145,6 +148,7 @@ class Reconciler:
         self._ramps[key] = decision.ramp
         self.metrics.observe_decision(key, decision, gathered.world, self.clock())
         scale_again = await self._steady(gathered)
+        gate_again = await self.disruptions.ensure(rollout)
         try:
             await self._act(gathered, decision)
         except ClusterError:
@@ -155,7 +159,16 @@ class Reconciler:
         read_again = await self.preflight.look(gathered)
         put_off = await self.reporter.report(rollout, self._status(gathered, decision, untold is None))
         await self._publish(rollout, decision.events)
-        waits = [untold, scale_again, ramp_again, read_again, look_again, put_off, self._until(decision.wake_at)]
+        waits = [
+            untold,
+            scale_again,
+            gate_again,
+            ramp_again,
+            read_again,
+            look_again,
+            put_off,
+            self._until(decision.wake_at),
+        ]
         return min((wait for wait in waits if wait is not None), default=None)
 
     async def _tell_policies(self, namespace: str) -> float | None:
@@ -238,6 +251,8 @@ class Reconciler:
             self._ramps.get(rollout.key),
             self.ramping.lag(rollout.key),
             self.caught_up_at(),
+            self.disruptions.evictions_wait(rollout),
+            self.disruptions.hold_works(rollout),
         )
         return gather(self.store, rollout, self.reporter.last(rollout), asked)
 
@@ -274,6 +289,7 @@ class Reconciler:
         self.registries.forget(key)
         self._ramps.pop(key, None)
         self.adoption.forget(key)
+        self.disruptions.forget(key)
         self.preflight.forget(key)
         self.reporter.forget(key)
         self.metrics.forget(key)
@@ -292,6 +308,7 @@ class Reconciler:
     def _status(self, gathered: Gathered, decision: Decision, policies_know: bool) -> LosslessRolloutStatus:
         refused = self.ramping.refusals(gathered.rollout.key) if decision.ramp else {}
         found = self.preflight.findings(gathered, None if policies_know else False, refused)
+        found = [*found, *self.disruptions.findings(gathered.rollout)][:MAX_FINDINGS]
         conditions = [*decision.status.conditions, *self.autoscaling.condition(gathered)]
         return decision.status.model_copy(update={"findings": found, "conditions": conditions})
 

@@ -8,6 +8,7 @@ from lossless.api import names
 from lossless.cluster.resources import (
     ARGO_ROLLOUTS,
     AUTOSCALERS,
+    BUDGETS,
     CONTROLLER_REVISIONS,
     DAEMON_SETS,
     DEPLOYMENTS,
@@ -33,10 +34,11 @@ class Scope:
 
     @property
     def watched(self) -> tuple[Resource, ...]:
-        """The kinds to watch. Nodes belong to no namespace: without them nothing is known of cordons."""
+        """The kinds to watch. Nodes belong to no namespace: without them nothing is known of cordons, and evictions
+        that wait for us would wait for ever, so PodDisruptionBudgets are none of our business then."""
         workloads = (DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS, CONTROLLER_REVISIONS, ARGO_ROLLOUTS)
         everywhere = (ROLLOUTS, *workloads, PODS, SERVICES, ENDPOINT_SLICES, AUTOSCALERS)
-        return everywhere if self.namespaces else (*everywhere, NODES)
+        return everywhere if self.namespaces else (*everywhere, NODES, BUDGETS)
 
     @property
     def parts(self) -> Sequence[str | None]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
+from lossless.cluster.budgets import SeenBudget
 from lossless.cluster.gateway import Listing
 from lossless.cluster.observed import SeenAutoscaler, SeenDeployment, SeenNode, SeenPod, SeenReplicaSet, SeenRollout
 from lossless.cluster.observed_argo import SeenArgoRollout
@@ -16,6 +17,7 @@ from lossless.cluster.observed_sets import SeenControllerRevision, SeenDaemonSet
 from lossless.cluster.resources import (
     ARGO_ROLLOUTS,
     AUTOSCALERS,
+    BUDGETS,
     CONTROLLER_REVISIONS,
     DAEMON_SETS,
     DEPLOYMENTS,
@@ -218,6 +220,9 @@ class Store:
             rollout=lambda one: ((one.namespace, one.rollout),) if one.rollout else (),
         )
     )
+    budgets: Table[SeenBudget] = field(
+        default_factory=lambda: Table(BUDGETS, SeenBudget.parse, namespace=lambda one: (one.namespace,))
+    )
     nodes: Table[SeenNode] = field(default_factory=lambda: Table(NODES, SeenNode.parse))
     rollouts: Table[SeenRollout] = field(
         default_factory=lambda: Table(
@@ -250,6 +255,7 @@ class Store:
             self.slices,
             self.autoscalers,
             self.nodes,
+            self.budgets,
         )
         return {table.resource: table for table in every}
 

@@ -13,10 +13,10 @@ from typing import Final
 
 from lossless.api import names
 from lossless.api.resource import Mode
-from lossless.core import capacity, moment, report, swaps, way_in, way_out
+from lossless.core import capacity, leaving, moment, report, swaps, way_in, way_out
 from lossless.core.moment import Moment, progress_of
 from lossless.core.passage import Passage, Stage
-from lossless.core.steps import Decision, Event, LetGo, Move, SetKeep, StartWarmup, Step, Verb
+from lossless.core.steps import Decision, Event, LetGo, Move, SetKeep, SetReplicas, StartWarmup, Step, Verb
 from lossless.core.surplus import next_look
 from lossless.core.tell import tell
 from lossless.core.waits import Wait, first_wait
@@ -32,6 +32,10 @@ workloads together: a scale-in by 200 in one step kept everybody else's new pods
 
 SHOWN_AGAIN: Final = timedelta(seconds=5)
 """How long a drained pod that was called ready is left to its controller, before it is called so once more."""
+
+
+_INSIDE: Final = frozenset({Stage.RAMPING, Stage.ADMITTED, Stage.WITHDRAWN, Stage.DRAINING})
+"""Where a pod has, or may have, something to drain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,11 @@ def decide(world: World, now: datetime) -> Decision:
         return Decision(status=report.status_of(moment.at(world, now), ()), steps=steps)
     here = swaps.with_turns(moment.at(world, now))
     spared, slots = _spared(here), swaps.slots(here)
-    plans = [_with_tellings(_with_slot(_plan(pod, here, spared), slots), here) for pod in world.pods if pod.live]
+    plans = [
+        _with_label(_with_tellings(_with_slot(_plan(pod, here, spared), slots), here), here)
+        for pod in world.pods
+        if pod.live
+    ]
     moves = tuple(step for plan in plans for step in plan.steps)
     raised, lowered = _keeps(here, moves)
     # Who is being deleted past the door is taken out everywhere at once: its preStop sleep is all the time there is.
@@ -58,9 +66,9 @@ def decide(world: World, now: datetime) -> Decision:
     waits = tuple((plan.pod, plan.wait) for plan in plans if plan.wait)
     return Decision(
         status=report.status_of(here, waits),
-        steps=(*skipped, *raised, *moves, *lowered),
+        steps=(*skipped, *raised, *_more(here), *moves, *lowered),
         waits=waits,
-        events=_skipped(world),
+        events=_past_the_door(world),
         wake_at=_wake_at(here, plans),
         ramp=here.ramp,
     )
@@ -91,13 +99,27 @@ def _with_tellings(plan: Plan, here: Moment) -> Plan:
     return replace(plan, steps=(*steps, *tells))
 
 
+def _with_label(plan: Plan, here: Moment) -> Plan:
+    """With the label that has evictions wait, of pods that have something to drain."""
+    move = next((step for step in plan.steps if isinstance(step, Move)), None)
+    stage = move.passage.stage if move else plan.pod.stage
+    inside = here.world.evictions_wait and (stage in _INSIDE)
+    if move is not None:
+        return replace(plan, steps=tuple(replace(step, inside=inside) if step is move else step for step in plan.steps))
+    if not plan.pod.managed or plan.pod.inside == inside:
+        return plan
+    message = "evictions wait until it is drained" if inside else "evictions wait for it no more"
+    note = Move(Verb.NOTE, plan.pod, plan.pod.passage, "Evictions", message, inside=inside)
+    return replace(plan, steps=(*plan.steps, note))
+
+
 def let_go(pods: tuple[Pod, ...], groups: tuple[Group, ...]) -> tuple[Step, ...]:
     """Give the workload back: nothing of ours is left on it."""
     held = tuple(SetKeep(group, None) for group in groups if group.keep is not None)
     marked = tuple(
         LetGo(pod)
         for pod in pods
-        if pod.live and (pod.managed or pod.passage != Passage() or (pod.gated and not pod.gate_open))
+        if pod.live and (pod.managed or pod.inside or pod.passage != Passage() or (pod.gated and not pod.gate_open))
     )
     return (*held, *marked)
 
@@ -114,13 +136,22 @@ def _spared(here: Moment) -> frozenset[str]:
     cold = [pod for pod in here.world.pods if pod.live and not here.is_surplus(pod) and _cold_again(pod, here)]
     # To close a cold pod where it would be let in cold again is no use (Recreate has no floor, but wants one to serve).
     needed = max(here.floor, here.tolerated)
-    for pod, least in (*((pod, here.floor) for pod in swaps.first_out(here)), *((pod, needed) for pod in cold)):
+    out = ((pod, _least(pod, here)) for pod in swaps.first_out(here))
+    for pod, least in (*out, *((pod, needed) for pod in cold)):
         if pod.stage.is_out or (pod.able and able <= least) or (pod.serving and serving <= least):
             continue
         able -= pod.able
         serving -= pod.serving
         spared.add(pod.uid)
     return frozenset(spared)
+
+
+def _least(pod: Pod, here: Moment) -> int:
+    """How many must serve when this one is withdrawn. Whoever leaves its node waits until all that are wanted do: no
+    release depends on it, so a cluster without room is no reason to go below them."""
+    workload = here.world.workload
+    moves = workload is not None and pod.revision == workload.current_revision and leaving.is_leaving(pod, here.world)
+    return max(here.floor, workload.wanted) if workload and moves and leaving.is_replaceable(here.world) else here.floor
 
 
 def _plan(pod: Pod, here: Moment, spared: frozenset[str]) -> Plan:
@@ -285,7 +316,10 @@ def _way_out(pod: Pod, here: Moment, spared: frozenset[str]) -> Plan:
         if _nothing_to_drain(pod):
             return _never_came_in(pod, here)
         if pod.uid not in spared:
-            message = f"{here.serving} pods are serving and {here.floor} must: others have to come in first"
+            least = _least(pod, here)
+            message = f"{here.serving} pods are serving and {least} must: others have to come in first"
+            if least > here.floor or leaving.is_leaving(pod, here.world):
+                message = f"its node ({pod.node}) is about to go; {message}"
             return Plan(pod, Wait(passage.stage, "FloorHolds", message, passage.since or here.now))
         withdrawn = replace(
             passage, stage=Stage.WITHDRAWN, since=here.now, waiting_for="", withdrawn_at=here.now, gone_at=None
@@ -416,6 +450,8 @@ def _why_surplus(pod: Pod, here: Moment) -> str:
         return f"{group.name} is to have {group.asked} pods" if group else "it is not wanted any more"
     if workload and pod.revision != workload.current_revision:
         return f"it is of an old revision ({pod.revision})"
+    if leaving.is_leaving(pod, here.world):
+        return f"its node ({pod.node}) is about to go, and others serve in its place"
     return f"{workload.wanted if workload else 0} replicas are wanted"
 
 
@@ -464,6 +500,7 @@ def _keeps(here: Moment, moves: tuple[Step, ...]) -> tuple[tuple[SetKeep, ...], 
     drained = {step.pod.uid for step in moves if isinstance(step, Move) and step.passage.drained_at}
     undrained = {step.pod.uid for step in moves if isinstance(step, Move) and not step.passage.drained_at}
     raised, lowered = [], []
+    growing, more = leaving.extra(here.world)
     for group in workload.groups:
         live = [pod for pod in here.world.pods if pod.live and pod.group == group.uid]
         exact = sum(1 for pod in live if pod.uid not in drained and (not pod.drained or pod.uid in undrained))
@@ -474,8 +511,10 @@ def _keeps(here: Moment, moves: tuple[Step, ...]) -> tuple[tuple[SetKeep, ...], 
         shrinking = old or any(here.is_surplus(pod) for pod in live)
         nudge = 0 if shrinking else _nudge(here)
         keep = max(exact, len(live) - DELETIONS) if shrinking else max(exact, workload.wanted) + nudge
-        if group.first and sum(one.size for one in workload.groups) < workload.wanted + workload.max_surge:
+        if group.first and sum(one.replicas for one in workload.groups) < workload.wanted + workload.max_surge:
             keep = 0  # Held up, it would keep its controller from making the pods that there is room for.
+        if growing is not None and group.uid == growing.uid and more:
+            keep = max(keep, workload.wanted + more)
         if keep == group.keep or not (live or group.keep or nudge):
             continue
         if group.keep is None or keep > group.keep:
@@ -483,6 +522,15 @@ def _keeps(here: Moment, moves: tuple[Step, ...]) -> tuple[tuple[SetKeep, ...], 
         else:
             lowered.append(SetKeep(group, keep))
     return tuple(raised), tuple(lowered)
+
+
+def _more(here: Moment) -> tuple[SetReplicas, ...]:
+    """Pods in place of those whose node is about to go. The hold has been raised before, so they stay."""
+    group, more = leaving.extra(here.world)
+    if group is None or not more or here.world.workload is None:
+        return ()
+    replicas = here.world.workload.wanted + more
+    return (SetReplicas(group, replicas),) if group.replicas < replicas else ()
 
 
 def _nudge(here: Moment) -> int:
@@ -497,13 +545,25 @@ def _nudge(here: Moment) -> int:
     return 1 + (here.now - workload.create_failed_since) // NUDGE_EVERY % 2
 
 
-def _skipped(world: World) -> tuple[Event, ...]:
-    """Pods that are being deleted without having been drained: what can be saved, their preStop sleep saves."""
-    return tuple(
+def _past_the_door(world: World) -> tuple[Event, ...]:
+    """Pods that are being deleted without having been drained: what can be saved, their preStop sleep saves. And those
+    that went with their node, of which nothing can be saved."""
+    skipped = [
         Event("SkippedTheDoor", "it is being deleted without having been drained", warning=True, pod=pod)
         for pod in world.pods
         if pod.skips
-    )
+    ]
+    lost = [
+        Event(
+            "NodeLost",
+            "its node is silent: requests that were sent to it until everybody knew have been lost",
+            warning=True,
+            pod=pod,
+        )
+        for pod in world.pods
+        if pod.live and pod.managed and pod.node_lost and pod.passage.admitted_at
+    ]
+    return (*skipped, *lost)
 
 
 def _wake_at(here: Moment, plans: list[Plan]) -> datetime | None:

@@ -51,6 +51,8 @@ class Move:
     """Call it ready, since then, though its gate stays as it is: its controller looks at no other pod."""
     cost: int | None = None
     """The deletion cost to write; None: leave it."""
+    inside: bool = False
+    """Evictions of it wait until it is drained."""
     event: Event | None = None
 
     @property
@@ -76,6 +78,14 @@ class SetKeep:
 
 
 @dataclass(frozen=True, slots=True)
+class SetReplicas:
+    """Have a ReplicaSet make more pods than its Deployment wants, for as long as the hold keeps them."""
+
+    group: Group
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
 class LetGo:
     """Take everything of ours off a pod and open its gate: it is its controller's own again."""
 
@@ -91,7 +101,7 @@ class Tell:
     fraction: float
 
 
-Step = Move | StartWarmup | SetKeep | LetGo | Tell
+Step = Move | StartWarmup | SetKeep | SetReplicas | LetGo | Tell
 
 
 @dataclass(frozen=True, slots=True)

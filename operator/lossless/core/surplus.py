@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from lossless.core import by_group, by_node, by_ordinal
+from lossless.core.leaving import is_leaving, is_replaceable
 from lossless.core.passage import Stage
 from lossless.core.world import ByGroup, ByNode, ByOrdinal, Pod, World
 
@@ -27,7 +28,7 @@ def surplus(world: World, now: datetime | None = None) -> tuple[Pod, ...]:
     if workload is None:
         return ()
     live = [pod for pod in world.pods if pod.live]
-    order = _victim_order(live)
+    order = _victim_order(live, world)
     match workload.rule:
         case ByOrdinal() as rule:
             return by_ordinal.surplus(rule, workload, live, now or FOR_EVER)
@@ -57,7 +58,7 @@ def outdated(world: World) -> tuple[Pod, ...]:
         case ByNode() as rule:
             return by_node.outdated(rule, workload, live)
         case ByGroup():
-            return by_group.outdated(workload, sorted(live, key=_victim_order(live)))
+            return by_group.outdated(workload, sorted(live, key=_victim_order(live, world)))
     return tuple(pod for pod in live if pod.revision != workload.current_revision)
 
 
@@ -78,23 +79,25 @@ def next_look(world: World, now: datetime) -> datetime | None:
     return min((at for at in times if at and at > now), default=None)
 
 
-def _victim_order(live: list[Pod]) -> Callable[[Pod], tuple[object, ...]]:
+def _victim_order(live: list[Pod], world: World) -> Callable[[Pod], tuple[object, ...]]:
     """The order in which the ReplicaSet controller itself would choose, so that it and we agree on who goes.
 
     Source: pkg/controller/controller_utils.go, ActivePodsWithRanks.Less: unassigned, pending, not ready, deletion cost,
     crowded nodes, ready for less time, more restarts, newer. (It takes times that are alike for the same, and then goes
     by uid; to go by the time is one of the choices which that leaves.)
 
-    Ours before that: pods already on their way out (a choice once made stands), pods that never had traffic (nothing to
-    drain), pods that do not serve (else one that serves could be chosen, and never be spared). After readiness comes
-    one more of ours: pods on cordoned nodes.
+    Ours before that: pods already on their way out (a choice once made stands), pods whose node is about to go, pods
+    that never had traffic (nothing to drain), pods that do not serve (else one that serves could be chosen, and never
+    be spared). After readiness comes one more of ours: pods on cordoned nodes.
     """
+    replaceable = is_replaceable(world)
     crowd = Counter(pod.node for pod in live if pod.node)
     phases = {"Pending": 0, "Unknown": 1, "Running": 2}
 
     def key(pod: Pod) -> tuple[object, ...]:
         return (
             _UNDER_WAY.get(pod.stage, 3),
+            not (replaceable and is_leaving(pod, world)),
             pod.passage.admitted_at is not None,
             pod.serving,
             pod.node != "",

@@ -125,12 +125,18 @@ class Pod:
     ip: str = ""
     node: str = ""
     cordoned: bool = False
-    """Its node takes no new pods: it is about to be drained."""
+    """Its node takes no new pods: it may be about to be drained."""
+    node_going: bool = False
+    """Its node is about to be taken away: an autoscaler has decided so."""
+    node_lost: bool = False
+    """Its node has not been heard of for so long that it is taken for gone, and its pods with it."""
     phase: str = "Pending"
     deleting_since: datetime | None = None
     unschedulable_since: datetime | None = None
     managed: bool = True
     """It carries our label, so the door out knows it."""
+    inside: bool = False
+    """It carries the label by which our PodDisruptionBudget selects."""
     gated: bool = True
     """It was created with our readiness gate. Only then can the door in be closed for good."""
     gate_open: bool = False
@@ -204,10 +210,10 @@ class Group:
     revision: str
     keep: int | None = None
     """Its hold label, as it is now."""
+    replicas: int = 0
+    """What its spec asks for now; more than is asked where the hold keeps it so."""
     asked: int | None = None
     """How many pods the workload's controller wants it to have, where that is the controller's word (`ByGroup`)."""
-    size: int = 0
-    """How many it is set to have now, which may be more: the hold keeps it so."""
     first: bool = False
     """The workload's controller sees to it first, and to no other before this one has the number that it asked for."""
 
@@ -336,6 +342,10 @@ class World:
     """The step that is in force."""
     ramp_lag: timedelta = timedelta(0)
     """How late those who carry the weights follow a change of them: so much ahead of the line is written."""
+    evictions_wait: bool = False
+    """A PodDisruptionBudget of ours refuses evictions of pods that are not drained (`drain.disruption: Gate`)."""
+    hold_works: bool = True
+    """The Deployment controller leaves a ReplicaSet at the number of its hold label."""
     followers_caught_up_at: datetime | None = None
     """When those who follow the API server (every kube-proxy, every gateway) know again what it knows, after it was out
     of reach. Before that, nothing that it says is evidence of what they do. None: there was no such time."""

@@ -33,6 +33,7 @@ _ACTIONS: Final[Mapping[str, str]] = {
     "WarmupFailed": "Admit",
     "DrainTimedOut": "MarkDrained",
     "SkippedTheDoor": "Watch",
+    "NodeLost": "Watch",
 }
 _NUMBER: Final = re.compile(r"\d+")
 

@@ -16,6 +16,7 @@ from lossless.core.world import Pod, World
 Key = tuple[str, str]
 """Namespace and name of a rollout."""
 
+PAST_THE_DOOR: Final = ("SkippedTheDoor", "NodeLost")
 WAYS: Final = ("in", "out")
 
 
@@ -31,9 +32,10 @@ class _Rollout:
     findings: tuple[str, ...] = ()
     admitted: Counter[str] = field(default_factory=Counter)
     drained: Counter[str] = field(default_factory=Counter)
-    skipped: int = 0
-    skipped_pods: set[str] = field(default_factory=set)
-    """The pods (uids) counted in `skipped` that are still there: a decision repeats its events."""
+    past: Counter[str] = field(default_factory=Counter)
+    """Pods that went past the door, by the reason of the event that says so."""
+    past_pods: dict[str, set[str]] = field(default_factory=dict)
+    """The pods (uids) counted there that are still there: a decision repeats its events."""
     to_admit: dict[str, str] = field(default_factory=dict)
     """Decided but not seen yet: pod uid to reason. What was decided may fail, and is then decided again."""
     to_drain: dict[str, str] = field(default_factory=dict)
@@ -59,7 +61,8 @@ class Rollouts(Collector):
         rollout.oldest = _oldest(managed)
         rollout.stalled = _stalled(decision, world)
         rollout.findings = tuple(finding.reason for finding in decision.status.findings)
-        _count_skipped(rollout, decision, world)
+        for reason in PAST_THE_DOOR:
+            _count_past(rollout, reason, decision, world)
         _count_seen(rollout, world)
         _expect(rollout, decision)
 
@@ -93,6 +96,9 @@ class Rollouts(Collector):
         skipped = CounterMetricFamily(
             "lossless_skipped_the_door", "Pods that were deleted without having been drained.", labels=labels
         )
+        lost = CounterMetricFamily(
+            "lossless_node_lost", "Pods that had traffic when their node was taken for gone.", labels=labels
+        )
         admitted = CounterMetricFamily(
             "lossless_admitted", "Pods that were let in, by why.", labels=(*labels, "reason")
         )
@@ -104,7 +110,8 @@ class Rollouts(Collector):
                 since = rollout.oldest.get(way)
                 oldest.add_metric((*key, way), max(0.0, (now - since).total_seconds()) if since else 0.0)
             info.add_metric((*key, rollout.phase, rollout.mode), 1)
-            skipped.add_metric(key, rollout.skipped)
+            skipped.add_metric(key, rollout.past["SkippedTheDoor"])
+            lost.add_metric(key, rollout.past["NodeLost"])
             for family, counts in (
                 (stalled, rollout.stalled),
                 (admitted, rollout.admitted),
@@ -114,7 +121,7 @@ class Rollouts(Collector):
                     family.add_metric((*key, reason), count)
             for reason in rollout.findings:
                 findings.add_metric((*key, reason), 1)
-        yield from (passages, oldest, info, stalled, findings, skipped, admitted, drained)
+        yield from (passages, oldest, info, stalled, findings, skipped, lost, admitted, drained)
 
 
 def _oldest(pods: list[Pod]) -> dict[str, datetime]:
@@ -138,10 +145,11 @@ def _stalled(decision: Decision, world: World) -> Counter[str]:
     return Counter(wait.reason for _, wait in decision.waits if wait.overdue)
 
 
-def _count_skipped(rollout: _Rollout, decision: Decision, world: World) -> None:
-    now_skipping = {event.pod.uid for event in decision.events if event.reason == "SkippedTheDoor" and event.pod}
-    rollout.skipped += len(now_skipping - rollout.skipped_pods)
-    rollout.skipped_pods = (rollout.skipped_pods | now_skipping) & {pod.uid for pod in world.pods}
+def _count_past(rollout: _Rollout, reason: str, decision: Decision, world: World) -> None:
+    now = {event.pod.uid for event in decision.events if event.reason == reason and event.pod}
+    before = rollout.past_pods.get(reason, set())
+    rollout.past[reason] += len(now - before)
+    rollout.past_pods[reason] = (before | now) & {pod.uid for pod in world.pods}
 
 
 def _count_seen(rollout: _Rollout, world: World) -> None:
