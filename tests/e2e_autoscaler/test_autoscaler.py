@@ -137,7 +137,9 @@ def test_pods_that_burn_call_for_more_pods_that_burn_unless_they_come_in_by_the_
         print(outcome.summary())
         return [count for _, count in seen], outcome
 
-    (plainly, _), (wanted, outcome) = side_by_side(lambda: released(doors=False), lambda: released(doors=True))
+    # One after the other: they would take each other's CPU, and here that is what is looked at.
+    plainly, _ = released(doors=False)
+    wanted, outcome = released(doors=True)
     assert max(plainly) >= 7
     assert wanted == [3]
     assert not outcome.lost, outcome.explain()
