@@ -1,7 +1,7 @@
 # What people do with this project. `make` alone lists it.
 PY := .venv/bin/python
 # Test files side by side, each with a box of its own: they mostly wait. More of them starve a machine of two cores.
-WORKERS ?= 4
+WORKERS ?= 3
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test bench lint format crds clean
 

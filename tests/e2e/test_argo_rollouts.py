@@ -47,14 +47,20 @@ def test_where_there_is_no_such_kind_it_is_said(argo: MakeArgo, operator: Operat
 
 
 def test_plain_ones_lose_requests(argo: MakeArgo, controller: ArgoRollouts) -> None:
-    """The negative controls: without them, the zeros below would prove nothing. Blue-green without its delay, for on
-    an idle machine a second is enough for kube-proxy."""
+    """The negative controls: without them, the zeros below would prove nothing. Each is scaled in as well: on an
+    idle machine blue-green's delay of a second is enough for kube-proxy, and its release loses nothing."""
 
     def released(plain: Argo) -> Outcome:
         plain.deploy()
-        return under_load(plain, ("release", lambda: plain.release("2")), ("wait", plain.wait_until_rolled_out))
+        return under_load(
+            plain,
+            ("release", lambda: plain.release("2")),
+            ("until it is there", plain.wait_until_rolled_out),
+            ("scale in", lambda: plain.scale(1)),
+            ("until it is there", plain.wait_until_rolled_out),
+        )
 
-    canary, blue_green = argo(strategy=steps()), argo(strategy={"blueGreen": BLUE_GREEN | {"scaleDownDelaySeconds": 0}})
+    canary, blue_green = argo(strategy=steps()), argo(strategy={"blueGreen": BLUE_GREEN})
     for outcome in side_by_side(lambda: released(canary), lambda: released(blue_green)):
         assert outcome.lost, outcome.summary()
 
