@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 from localcluster import crds
 from localcluster.api import Api, ApiError
 from localcluster.cache import Say
 from localcluster.process import Process
 from localcluster.servers import go_tool
-from localcluster.servers.server import ServerBox
+from localcluster.servers.server import Running, ServerBox
 
 VERSION = "1.9.1"
 COMMAND = "github.com/argoproj/argo-rollouts/cmd/rollouts-controller"
@@ -50,7 +49,7 @@ def binary(say: Say) -> Path:
     return directory / "rollouts-controller"
 
 
-class ArgoRollouts:
+class ArgoRollouts(Running):
     """`with ArgoRollouts(box): …`. Its CRDs stay when it ends, and so do the Rollouts."""
 
     def __init__(self, box: ArgoBox, say: Say = print) -> None:
@@ -78,15 +77,6 @@ class ArgoRollouts:
 
     def kill(self) -> None:
         self.process.kill()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.kill()
 
     def _popen(self) -> Any:
         metrics, health = PORTS

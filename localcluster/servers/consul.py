@@ -9,13 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from localcluster.cache import Say
 from localcluster.errors import BoxError
 from localcluster.servers import go_tool
-from localcluster.servers.server import Server, ServerBox, fresh_directory
+from localcluster.servers.server import Running, Server, ServerBox, fresh_directory
 
 VERSION = "1.19.2"
 MODULE = "github.com/hashicorp/consul"
@@ -34,7 +32,7 @@ def binary(say: Say) -> Path:
     return go_tool.prepared("consul", f"v{VERSION}", MODULE, say, minutes=6) / "consul"
 
 
-class Consul:
+class Consul(Running):
     """One server and an agent for each node, together: `with Consul(box) as consul: …`."""
 
     def __init__(self, box: ServerBox, nodes: Sequence[str] = ("node-1", "node-2"), say: Say = print) -> None:
@@ -75,15 +73,6 @@ class Consul:
     def kill(self) -> None:
         for each in reversed(self.everything):
             each.kill()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.kill()
 
 
 def _agent(box: ServerBox, found: Path, node: str, address: str, role: Sequence[str]) -> Server:

@@ -10,15 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import yaml
 
 from localcluster import crds
 from localcluster.cache import Say
 from localcluster.servers import envoy, go_tool
-from localcluster.servers.server import Server, ServerBox, fresh_directory
+from localcluster.servers.server import Running, Server, ServerBox, fresh_directory
 
 VERSION = "1.31-20260827"
 """A commit of the branch of 1.31, 27 August 2026: the one that is among the published modules."""
@@ -51,7 +50,7 @@ def binary(say: Say) -> Path:
     return tool / "pilot-discovery"
 
 
-class Istio:
+class Istio(Running):
     """istiod and one Envoy: `with Istio(box) as mesh: …`. It may run beside the box's Traefik."""
 
     def __init__(self, box: IstioBox, retries: bool = False, say: Say = print) -> None:
@@ -98,15 +97,6 @@ class Istio:
     def routed(self, host: str) -> Mapping[str, float]:
         """What Envoy itself says, see envoy.py: the part of a host's requests that each `<ip>:<port>` has."""
         return envoy.routed(self.envoy, host)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.kill()
 
 
 AWAITED = (

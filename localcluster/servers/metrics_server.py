@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 from localcluster.api import Api, ApiError
 from localcluster.cache import Say
 from localcluster.process import Process
 from localcluster.servers import go_tool
-from localcluster.servers.server import ServerBox, fresh_directory
+from localcluster.servers.server import Running, ServerBox, fresh_directory
 
 VERSION = "0.9.0"
 COMMAND = "sigs.k8s.io/metrics-server/cmd/metrics-server"
@@ -43,7 +42,7 @@ def binary(say: Say) -> Path:
     return go_tool.prepared("metrics-server", f"v{VERSION}", COMMAND, say, minutes=3) / "metrics-server"
 
 
-class MetricsServer:
+class MetricsServer(Running):
     """`with MetricsServer(box): …`. What it has read stays in its memory and goes with it."""
 
     def __init__(self, box: MetricsBox, say: Say = print) -> None:
@@ -79,15 +78,6 @@ class MetricsServer:
 
     def kill(self) -> None:
         self.process.kill()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.kill()
 
     def _answers(self) -> bool:
         try:

@@ -6,12 +6,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 from localcluster.servers import envoy, ring_feed
 from localcluster.servers.ring_feed import ADDRESSES, SLOTS
-from localcluster.servers.server import ServerBox, fresh_directory
+from localcluster.servers.server import Running, ServerBox, fresh_directory
 
 ADDRESS = "10.0.1.62"
 PORTS = {ADDRESSES: 8001, SLOTS: 8002}
@@ -26,7 +25,7 @@ class RingBox(ServerBox, Protocol):
     def kubeconfig_inside(self) -> Path: ...
 
 
-class Ring:
+class Ring(Running):
     """Two rings of one Service in one Envoy, over addresses and over slots: `with Ring(box, …) as ring: …`.
 
     No retries: they would hide a loss.
@@ -64,15 +63,6 @@ class Ring:
         if self._feed:
             self._feed.kill()
             self._feed.wait()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.kill()
 
 
 def _bootstrap(directory: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import urllib.error
 import urllib.request
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +32,28 @@ class ServerBox(Protocol):
     def forward(self, address: str) -> str: ...
 
 
-class Server:
+class Running(ABC):
+    """`with <what runs in a box> as it: …`: starts with the block and ends with it."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Returns when it works. Raises BoxError."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """It has no chance to tidy up."""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+
+class Server(Running):
     """A server with an HTTP API. A context manager: starts with the block, ends with it (the box's end ends it too).
 
     What it stores stays over `restart` and `kill`, and ends with the box.
@@ -95,15 +117,6 @@ class Server:
 
     def restart(self) -> None:
         self.process.restart()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.kill()
 
 
 def fresh_directory(box: ServerBox, name: str) -> Path:

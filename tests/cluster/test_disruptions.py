@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from lossless.api import names
+from lossless.api.resource import Finding
 from lossless.cluster.disruptions import BELIEVED_FOR
 from lossless.cluster.errors import Conflict, Forbidden, Outdated
 from lossless.cluster.resources import BUDGETS, DEPLOYMENTS, NODES, REPLICA_SETS, ROLLOUTS
@@ -18,10 +19,10 @@ GATE = {"disruption": "Gate"}
 GOING = ("ToBeDeletedByClusterAutoscaler",)
 
 
-def findings(made: Shop) -> dict[str, str]:
+def findings(made: Shop) -> dict[str, Finding]:
     rollout = made.store.rollouts.named(*KEY)
     assert rollout is not None
-    return {one.reason: one.message for one in made.disruptions.findings(rollout)}
+    return {one.reason: one for one in made.disruptions.findings(rollout)}
 
 
 class TestTheBudget:
@@ -48,7 +49,9 @@ class TestTheBudget:
         made.has(BUDGETS, objects.budget("own", matchLabels={"app": "web"}))
         await made.first_turns()
         assert (BUDGETS, OURS) not in made.api.objects
-        assert "PodDisruptionBudget own selects the pods" in findings(made)["EvictionsNotGated"]
+        found = findings(made)["EvictionsNotGated"]
+        assert "PodDisruptionBudget own selects the pods" in found.message
+        assert found.fix.endswith("Else delete it")
         assert names.INSIDE_LABEL not in next(iter(made.store.pods)).labels
         made.store.budgets.remove("uid-pdb-own", 10**9)
         await made.first_turns()
@@ -66,7 +69,7 @@ class TestTheBudget:
         made.has(BUDGETS, objects.budget(OURS, matchLabels={"app": "other"}))
         await made.first_turns()
         assert not [call for call in made.api.asked() if call.startswith(("apply poddis", "delete poddis"))]
-        assert OURS in findings(made)["EvictionsNotGated"]
+        assert OURS in findings(made)["EvictionsNotGated"].message
 
     async def test_goes_in_observe(self) -> None:
         made = shop(admitted("a"), drain=GATE)
@@ -79,7 +82,7 @@ class TestTheBudget:
         made = shop(admitted("a"), drain=GATE)
         made.api.failures["apply", OURS] = Forbidden("APPLY", "no", 403)
         await made.turn()
-        assert "may not write PodDisruptionBudgets" in findings(made)["EvictionsNotGated"]
+        assert "may not write PodDisruptionBudgets" in findings(made)["EvictionsNotGated"].message
         await made.turn()
         assert findings(made) == {}, "the right has been given meanwhile"
 
@@ -88,14 +91,14 @@ class TestTheBudget:
         made.disruptions.sees_nodes = False
         await made.first_turns()
         assert (BUDGETS, OURS) not in made.api.objects
-        assert "may not read nodes" in findings(made)["EvictionsNotGated"]
+        assert "may not read nodes" in findings(made)["EvictionsNotGated"].message
 
     async def test_is_not_made_where_nothing_comes_before_something_goes(self) -> None:
         made = shop(admitted("a"), drain=GATE)
         made.has(DEPLOYMENTS, objects.deployment("web", strategy={"type": "Recreate"}))
         await made.first_turns()
         assert (BUDGETS, OURS) not in made.api.objects
-        assert "Recreate" in findings(made)["EvictionsNotGated"]
+        assert "Recreate" in findings(made)["EvictionsNotGated"].message
 
 
 class TestPodsInPlaceOfOthers:
@@ -138,7 +141,7 @@ class TestPodsInPlaceOfOthers:
         made.has(REPLICA_SETS, held("2"))
         await made.first_turns()
         assert made.api.objects[REPLICA_SETS, "web-1"]["spec"] == {"replicas": 1}
-        assert "lossless-hold is not in force" in findings(made)["EvictionsNotGated"]
+        assert "lossless-hold is not in force" in findings(made)["EvictionsNotGated"].message
         made.now += BELIEVED_FOR + timedelta(seconds=1)
         await made.first_turns()
         assert made.api.objects[REPLICA_SETS, "web-1"]["spec"] == {"replicas": 2}

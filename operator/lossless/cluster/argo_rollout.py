@@ -1,19 +1,19 @@
 """Argo Rollouts (argoproj.io/v1alpha1), by what their controller asks of each ReplicaSet."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from lossless.api.quantities import resolve
-from lossless.cluster.observed import SeenPod, SeenReplicaSet
+from lossless.cluster.observed import SeenDeployment, SeenReplicaSet
 from lossless.cluster.observed_argo import SeenArgoRollout
+from lossless.cluster.replica_sets import OfReplicaSets
 from lossless.cluster.resources import ARGO_ROLLOUTS, REPLICA_SETS, Raw, Resource
 from lossless.cluster.store import Store
 from lossless.core.world import ByGroup, Group, Workload
 
 
 @dataclass(frozen=True, slots=True)
-class ArgoRolloutKind:
+class ArgoRolloutKind(OfReplicaSets):
     """See `lossless.cluster.workload.WorkloadKind`."""
 
     resource: Resource = ARGO_ROLLOUTS
@@ -28,25 +28,15 @@ class ArgoRolloutKind:
         seen = store.argo_rollouts.named(namespace, name)
         if seen is None:
             return {}
-        lender = store.deployments.named(namespace, seen.template_of) if seen.template_of else None
+        lender = _lender(store, seen)
         return {**seen.spec, "template": lender.spec.get("template")} if lender else seen.spec
 
     def selector(self, store: Store, namespace: str, name: str) -> str:
         seen = store.argo_rollouts.named(namespace, name)
         if seen is None:
             return ""
-        lender = store.deployments.named(namespace, seen.template_of) if seen.template_of else None
+        lender = _lender(store, seen)
         return seen.selector or (lender.selector if lender else "")
-
-    def pods(self, store: Store, workload: Workload) -> Iterator[SeenPod]:
-        for group in workload.groups:
-            yield from store.pods.where("owner", group.uid)
-
-    def counts(self, store: Store, workload: Workload, pods: Sequence[SeenPod]) -> bool:
-        sets = list(store.replica_sets.where("owner", workload.uid))
-        counted = sum(one.replicas for one in sets), sum(one.ready for one in sets)
-        live = [pod.core for pod in pods if pod.core.live]
-        return counted == (len(live), sum(1 for pod in live if pod.ready))
 
     def is_stale(self, store: Store, namespace: str, name: str) -> bool:
         """Always: it does not say itself who has to go, its ReplicaSets do."""
@@ -54,6 +44,10 @@ class ArgoRolloutKind:
 
 
 KIND: Final = ArgoRolloutKind()
+
+
+def _lender(store: Store, seen: SeenArgoRollout) -> SeenDeployment | None:
+    return store.deployments.named(seen.namespace, seen.template_of) if seen.template_of else None
 
 
 def rolling_limits(seen: SeenArgoRollout) -> tuple[int, int]:

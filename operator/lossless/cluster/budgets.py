@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from lossless.api import names
+from lossless.cluster.requirements import holds
 from lossless.cluster.resources import Raw
 
 NOBODY_MAY_GO: Final = 2**31 - 1
@@ -45,10 +46,10 @@ class SeenBudget:
 
 
 def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """A metav1.LabelSelector. An operator of the future matches: better to leave evictions to another budget."""
+    """A metav1.LabelSelector."""
     if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
         return False
-    return all(_holds(one, labels.get(one["key"])) for one in selector.get("matchExpressions") or ())
+    return all(holds(one, labels.get(one["key"])) for one in selector.get("matchExpressions") or ())
 
 
 def document(namespace: str, rollout: str, uid: str) -> Raw:
@@ -69,17 +70,3 @@ def document(namespace: str, rollout: str, uid: str) -> Raw:
 
 def name_of(rollout: str) -> str:
     return f"{rollout}-lossless"
-
-
-def _holds(requirement: Mapping[str, Any], value: str | None) -> bool:
-    values = requirement.get("values") or ()
-    match requirement.get("operator"):
-        case "In":
-            return value in values
-        case "NotIn":
-            return value not in values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-    return True

@@ -1,18 +1,19 @@
 """Deployments (apps/v1), read as their own controller reads them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from lossless.api.quantities import resolve
-from lossless.cluster.observed import SeenDeployment, SeenPod, SeenReplicaSet
+from lossless.cluster.observed import SeenDeployment, SeenReplicaSet
+from lossless.cluster.replica_sets import OfReplicaSets
 from lossless.cluster.resources import DEPLOYMENTS, REPLICA_SETS, Raw, Resource
 from lossless.cluster.store import Store
 from lossless.core.world import Group, Workload
 
 
 @dataclass(frozen=True, slots=True)
-class DeploymentKind:
+class DeploymentKind(OfReplicaSets):
     """See `lossless.cluster.workload.WorkloadKind`."""
 
     resource: Resource = DEPLOYMENTS
@@ -29,16 +30,6 @@ class DeploymentKind:
     def selector(self, store: Store, namespace: str, name: str) -> str:
         seen = store.deployments.named(namespace, name)
         return seen.selector if seen else ""
-
-    def pods(self, store: Store, workload: Workload) -> Iterator[SeenPod]:
-        for group in workload.groups:
-            yield from store.pods.where("owner", group.uid)
-
-    def counts(self, store: Store, workload: Workload, pods: Sequence[SeenPod]) -> bool:
-        sets = list(store.replica_sets.where("owner", workload.uid))
-        counted = sum(one.replicas for one in sets), sum(one.ready for one in sets)
-        live = [pod.core for pod in pods if pod.core.live]
-        return counted == (len(live), sum(1 for pod in live if pod.ready))
 
     def is_stale(self, store: Store, namespace: str, name: str) -> bool:
         """The Deployment says which revision is current; the ReplicaSets that we know must have that one."""

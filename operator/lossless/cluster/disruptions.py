@@ -54,17 +54,18 @@ class Disruptions:
 
     def hold_works(self, rollout: SeenRollout) -> bool:
         """The Deployment controller leaves this workload's ReplicaSets at what the hold says; as far as is known."""
+        if not self._raised and not self._unheld:
+            return True
         workload, _ = target_of(self.store, rollout)
-        for group in workload.groups if workload else ():
+        groups = workload.groups if workload else ()
+        for group in groups:
             asked = self._raised.get(group.uid)
-            if asked is None:
-                continue
-            if group.replicas >= asked:
+            if asked is None or group.replicas >= asked:
                 continue
             del self._raised[group.uid]
             if group.keep is not None and group.keep >= asked:
                 self._unheld[group.uid] = self.clock()
-        unheld = [self._unheld.get(group.uid) for group in (workload.groups if workload else ())]
+        unheld = [self._unheld.get(group.uid) for group in groups]
         return not any(at and self.clock() < at + BELIEVED_FOR for at in unheld)
 
     def evictions_wait(self, rollout: SeenRollout) -> bool:
@@ -115,8 +116,7 @@ class Disruptions:
         spec = rollout.spec
         if spec is None or rollout.deleting or spec.mode is not Mode.ENFORCE:
             return False
-        workload, _ = target_of(self.store, rollout)
-        return spec.drain.disruption is Disruption.GATE and workload is not None
+        return spec.drain.disruption is Disruption.GATE and target_of(self.store, rollout)[0] is not None
 
     def _hindrance(self, rollout: SeenRollout) -> tuple[str, str] | None:
         """What it is, and what to do about it; None: there is none."""
@@ -138,11 +138,8 @@ class Disruptions:
         others = sorted(self._others(rollout, workload))
         if others:
             what = f"PodDisruptionBudget {listed(others)} selects the pods, and of two every eviction would fail"
-            return (
-                what,
-                "Nothing, if evictions are to go by that one: pods on nodes that go are replaced first all the ",
-            )
-            "same. Else delete it"
+            fix = "Nothing, if evictions are to go by that one: pods on nodes that go are replaced first all the same. "
+            return what, f"{fix}Else delete it"
         if rollout.key in self._refused:
             return self._refused[rollout.key], "Apply manifests/install"
         return None

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from lossless.cluster.observed import SeenNode
+from lossless.cluster.requirements import holds
 from lossless.cluster.resources import Raw
 
 TOLERATED: Final = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
@@ -35,29 +36,9 @@ def _matches(term: Mapping[str, Any], node: SeenNode) -> bool:
     expressions, fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
     if not expressions and not fields:
         return False
-    return all(_holds(one, node.labels.get(one["key"])) for one in expressions) and all(
-        _holds(one, node.name) for one in fields
+    return all(holds(one, node.labels.get(one["key"])) for one in expressions) and all(
+        holds(one, node.name) for one in fields
     )
-
-
-def _holds(requirement: Mapping[str, Any], value: str | None) -> bool:
-    values = requirement.get("values") or [""]
-    match requirement["operator"]:
-        case "In":
-            return value in values
-        case "NotIn":
-            return value not in values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-        case "Gt" | "Lt" as operator:
-            try:
-                found, bound = int(value or ""), int(values[0])
-            except ValueError:
-                return False
-            return found > bound if operator == "Gt" else found < bound
-    return True  # An operator of the future: better to let a pod stay than to drain it.
 
 
 def _tolerated(key: str, value: str, tolerations: Sequence[Mapping[str, Any]]) -> bool:

@@ -13,22 +13,14 @@ from typing import Final
 
 from lossless.api import names
 from lossless.api.resource import Mode
-from lossless.core import capacity, leaving, moment, report, swaps, way_in, way_out
+from lossless.core import capacity, hold, leaving, moment, report, swaps, way_in, way_out
 from lossless.core.moment import Moment, progress_of
 from lossless.core.passage import Passage, Stage
-from lossless.core.steps import Decision, Event, LetGo, Move, SetKeep, SetReplicas, StartWarmup, Step, Verb
+from lossless.core.steps import Decision, Event, LetGo, Move, SetKeep, StartWarmup, Step, Verb
 from lossless.core.surplus import next_look
 from lossless.core.tell import tell
 from lossless.core.waits import Wait, first_wait
 from lossless.core.world import ByGroup, ByNode, Group, Pod, World
-
-NUDGE_EVERY: Final = timedelta(seconds=3)
-"""How often a ReplicaSet that could not create pods is woken, while there is room for one again."""
-
-DELETIONS: Final = 10
-"""How many pods a ReplicaSet may be asked to delete at once. The controller manager sends 20 requests a second for all
-workloads together: a scale-in by 200 in one step kept everybody else's new pods waiting for 8 s."""
-
 
 SHOWN_AGAIN: Final = timedelta(seconds=5)
 """How long a drained pod that was called ready is left to its controller, before it is called so once more."""
@@ -60,13 +52,13 @@ def decide(world: World, now: datetime) -> Decision:
         if pod.live
     ]
     moves = tuple(step for plan in plans for step in plan.steps)
-    raised, lowered = _keeps(here, moves)
+    raised, lowered = hold.labels(here, moves)
     # Who is being deleted past the door is taken out everywhere at once: its preStop sleep is all the time there is.
     skipped = tuple(step for pod in world.pods if pod.skips for step in _with_tellings(Plan(pod), here).steps)
     waits = tuple((plan.pod, plan.wait) for plan in plans if plan.wait)
     return Decision(
         status=report.status_of(here, waits),
-        steps=(*skipped, *raised, *_more(here), *moves, *lowered),
+        steps=(*skipped, *raised, *hold.replacements(here), *moves, *lowered),
         waits=waits,
         events=_past_the_door(world),
         wake_at=_wake_at(here, plans),
@@ -150,8 +142,8 @@ def _least(pod: Pod, here: Moment) -> int:
     """How many must serve when this one is withdrawn. Whoever leaves its node waits until all that are wanted do: no
     release depends on it, so a cluster without room is no reason to go below them."""
     workload = here.world.workload
-    moves = workload is not None and pod.revision == workload.current_revision and leaving.is_leaving(pod, here.world)
-    return max(here.floor, workload.wanted) if workload and moves and leaving.is_replaceable(here.world) else here.floor
+    moves = leaving.is_moved(pod, here.world) and leaving.is_replaceable(here.world)
+    return max(here.floor, workload.wanted) if workload and moves else here.floor
 
 
 def _plan(pod: Pod, here: Moment, spared: frozenset[str]) -> Plan:
@@ -488,63 +480,6 @@ def _to_be_noted(pod: Pod) -> int:
     return progress.sent if progress.sent - pod.passage.warmed >= max(25, progress.total // 4) else 0
 
 
-def _keeps(here: Moment, moves: tuple[Step, ...]) -> tuple[tuple[SetKeep, ...], tuple[SetKeep, ...]]:
-    """The hold labels to raise before, and to lower after, the pods are written to.
-
-    A ReplicaSet from which something must go is kept at its undrained pods, and gives up a few at a time. Any other is
-    kept at what it is growing to, so that a release costs one write to it and not one for every pod.
-    """
-    workload = here.world.workload
-    if workload is None:
-        return (), ()
-    drained = {step.pod.uid for step in moves if isinstance(step, Move) and step.passage.drained_at}
-    undrained = {step.pod.uid for step in moves if isinstance(step, Move) and not step.passage.drained_at}
-    raised, lowered = [], []
-    growing, more = leaving.extra(here.world)
-    for group in workload.groups:
-        live = [pod for pod in here.world.pods if pod.live and pod.group == group.uid]
-        exact = sum(1 for pod in live if pod.uid not in drained and (not pod.drained or pod.uid in undrained))
-        if group.asked is None:
-            old = group.revision != workload.current_revision and not workload.paused
-        else:
-            old = group.asked == 0
-        shrinking = old or any(here.is_surplus(pod) for pod in live)
-        nudge = 0 if shrinking else _nudge(here)
-        keep = max(exact, len(live) - DELETIONS) if shrinking else max(exact, workload.wanted) + nudge
-        if group.first and sum(one.replicas for one in workload.groups) < workload.wanted + workload.max_surge:
-            keep = 0  # Held up, it would keep its controller from making the pods that there is room for.
-        if growing is not None and group.uid == growing.uid and more:
-            keep = max(keep, workload.wanted + more)
-        if keep == group.keep or not (live or group.keep or nudge):
-            continue
-        if group.keep is None or keep > group.keep:
-            raised.append(SetKeep(group, keep))
-        else:
-            lowered.append(SetKeep(group, keep))
-    return tuple(raised), tuple(lowered)
-
-
-def _more(here: Moment) -> tuple[SetReplicas, ...]:
-    """Pods in place of those whose node is about to go. The hold has been raised before, so they stay."""
-    group, more = leaving.extra(here.world)
-    if group is None or not more or here.world.workload is None:
-        return ()
-    replicas = here.world.workload.wanted + more
-    return (SetReplicas(group, replicas),) if group.replicas < replicas else ()
-
-
-def _nudge(here: Moment) -> int:
-    """Added to the number of a growing ReplicaSet, where it changes nothing, to wake its controller.
-
-    That controller backs off, up to 1,000 s, while it can't create pods. Room that was made for one by our doing comes
-    without an event of the ReplicaSet: a write to it is one.
-    """
-    workload = here.world.workload
-    if workload is None or workload.create_failed_since is None or len(here.world.pods) >= workload.wanted:
-        return 0
-    return 1 + (here.now - workload.create_failed_since) // NUDGE_EVERY % 2
-
-
 def _past_the_door(world: World) -> tuple[Event, ...]:
     """Pods that are being deleted without having been drained: what can be saved, their preStop sleep saves. And those
     that went with their node, of which nothing can be saved."""
@@ -573,10 +508,8 @@ def _wake_at(here: Moment, plans: list[Plan]) -> datetime | None:
         times.append(at)
     if since := capacity.no_room_since(here.world):
         times.append(since + capacity.NO_ROOM_AFTER)
-    workload = here.world.workload
-    if _nudge(here) and workload and workload.create_failed_since:
-        turns = (here.now - workload.create_failed_since) // NUDGE_EVERY
-        times.append(workload.create_failed_since + (turns + 1) * NUDGE_EVERY)
+    if at := hold.next_nudge(here):
+        times.append(at)
     return min((at for at in times if at > here.now), default=None)
 
 

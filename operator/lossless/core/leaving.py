@@ -20,6 +20,12 @@ def is_leaving(pod: Pod, world: World) -> bool:
     return pod.live and (pod.node_going or (pod.cordoned and gate))
 
 
+def is_moved(pod: Pod, world: World) -> bool:
+    """It has to go for no other reason than that its node is about to."""
+    current = world.workload is not None and pod.revision == world.workload.current_revision
+    return current and is_leaving(pod, world)
+
+
 def is_replaceable(world: World) -> bool:
     """A pod can come before another one goes, without a release."""
     workload = world.workload

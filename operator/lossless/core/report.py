@@ -60,7 +60,7 @@ def _phase(here: Moment, counts: PodCounts, revision: Revision, stalled: bool) -
     if revision.old and outdated(world):
         return "Paused" if world.workload.paused else "Releasing"
     if counts.out:
-        return "Moving" if any(_is_moved(pod, world) for pod in here.surplus) else "ScalingIn"
+        return "Moving" if any(leaving.is_moved(pod, world) for pod in here.surplus) else "ScalingIn"
     if counts.in_:
         return "WarmingUp"
     return "Ready" if counts.serving >= counts.desired else "Degraded"
@@ -118,7 +118,7 @@ def _waiting_for(here: Moment, waits: Sequence[tuple[Pod, Wait]]) -> str:
         return f"would withdraw and drain {', '.join(going[:3])}{' …' if len(going) > 3 else ''}" if going else ""
     if capacity.has_no_room(world, here.now) and world.workload:
         tolerance = world.workload.max_unavailable
-        if here.surplus and all(_is_moved(pod, world) for pod in here.surplus):
+        if here.surplus and all(leaving.is_moved(pod, world) for pod in here.surplus):
             nodes = ", ".join(sorted({pod.node for pod in here.surplus})[:3])
             return f"no room for the pods that are to come in place of those on {nodes}: make room"
         room = f"no room for a surge pod: going down by maxUnavailable ({tolerance}) instead"
@@ -131,12 +131,6 @@ def _waiting_for(here: Moment, waits: Sequence[tuple[Pod, Wait]]) -> str:
     ranked = sorted(waits, key=_weight)
     pod, wait = ranked[0]
     return f"{pod.name}: {wait.message}{_others(ranked)}"
-
-
-def _is_moved(pod: Pod, world: World) -> bool:
-    """It has to go for no other reason than that its node is about to."""
-    current = world.workload is not None and pod.revision == world.workload.current_revision
-    return current and leaving.is_leaving(pod, world)
 
 
 def _weight(one: tuple[Pod, Wait]) -> tuple[object, ...]:
