@@ -99,7 +99,7 @@ class TestLettingGo:
         self, web: Callable[..., Web], operator: Operator
     ) -> None:
         app = web().deploy().protect(mode="Observe")
-        app.box.wait_until(lambda: app.lossless()["status"]["phase"] == "Observing", 20, "it observes")
+        app.box.wait_until(lambda: app.lossless().get("status", {}).get("phase") == "Observing", 20, "it observes")
         app.release("2")
         app.wait_until_rolled_out()
         for pod in app.pods():

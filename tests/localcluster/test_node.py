@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -542,7 +543,7 @@ class TestVolumes:
     def test_files_are_where_the_container_wants_them_and_nowhere_else(self, cluster: Cluster) -> None:
         script = (
             "cat /etc/sample/k /mnt/s/hidden /mnt/info/labels; echo shared >/mnt/e/file; echo; "
-            "echo x 2>/dev/null >/etc/sample/k || echo read-only; ls /etc/hostname; exec sleep 600"
+            "echo x 2>/dev/null >/etc/sample/k || echo read-only; wc -c </etc/passwd; exec sleep 600"
         )
         mounts = [
             {"name": "m", "mountPath": "/etc/sample", "readOnly": True},
@@ -570,10 +571,22 @@ class TestVolumes:
         )
         cluster.until_ready("p")
         cluster.says("p", "shared", "other")
-        cluster.says("p", "/etc/hostname", "c")
+        size = str(Path("/etc/passwd").stat().st_size)
+        cluster.says("p", size, "c")
         said = cluster.logs("p", "c").splitlines()
-        assert said == ["plain", "secret", 'app="p"', "read-only", "/etc/hostname"]
+        assert said == ["plain", "secret", 'app="p"', "read-only", size]
         assert not os.path.exists("/etc/sample")
+
+    def test_a_volume_hides_what_was_there_but_not_the_image(self, cluster: Cluster) -> None:
+        """The image of each container is where this project is: in /tmp, for somebody who tries it there."""
+        above = Path("/", Path(__file__).parts[1])
+        script = f"ls -A {above}; ls {__file__}; exec sleep 600"
+        mounts = [{"name": "e", "mountPath": str(above)}]
+        cluster.create(pod("p", shell("c", script, volumeMounts=mounts), volumes=[{"name": "e", "emptyDir": {}}]))
+        cluster.says("p", __file__, "c")
+        shown = cluster.logs("p", "c").splitlines()[:-1]
+        image = [Path(path).resolve() for path in (__file__, sys.prefix, *sys.path)]
+        assert set(shown) == {path.parts[2] for path in image if path.is_relative_to(above)}
 
     def test_a_pod_with_a_service_account_of_its_own_reaches_the_api_server(self, cluster: Cluster) -> None:
         script = (
