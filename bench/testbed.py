@@ -22,6 +22,7 @@ from bench.audit import Audit, Call
 from bench.scrape import Scrape
 from localcluster import Box, BoxError
 from localcluster.recorder import Recording, recording
+from localcluster.servers.kwok import APISERVER_FLAGS, Kwok
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 OPERATOR_NAMESPACE: Final = "lossless-system"
@@ -30,6 +31,7 @@ METRICS: Final = "10.0.0.1:18080"
 """Inside the box. A port that no pod asks for: the operator listens on every address, those of pods as well."""
 NODES: Final = 3
 """At 110 pods each, as a kubelet has it: enough for 200 pods and what else is about."""
+FAKE_NODES: Final = 20
 STATUS_LAG: Final = 6.0
 """Seconds: the operator puts off those status writes that nobody waits for by up to 5."""
 STRATEGIC: Final = "application/strategic-merge-patch+json"
@@ -42,13 +44,14 @@ class Testbed:
 
     __test__ = False
 
-    def __init__(self, box: Box, log: Audit, metrics_url: str, quick: bool, say: Callable[[str], None]) -> None:
+    def __init__(self, box: Box, log: Audit, operator: Operator, quick: bool, say: Callable[[str], None]) -> None:
         self.box = box
+        self.operator = operator
         self.quick = quick
         """Fewer pods and rounds, for work on the operator itself."""
         self.say = say
         self._audit = log
-        self._metrics_url = metrics_url
+        self._metrics_url = f"http://{box.forward(METRICS)}/metrics"
 
     def choose(self, full: int, quick: int) -> int:
         """How much of something, by how thorough the run is."""
@@ -155,17 +158,75 @@ class Testbed:
         return sum(_times(event) for event in events if event["reason"] == "FailedDelete")
 
 
+class Operator:
+    """The one operator, as a process."""
+
+    def __init__(self, box: Box) -> None:
+        """As its service account: with the rights it has in any cluster, and known by that name in the audit log."""
+        self._box = box
+        self._argv: Sequence[str] = [
+            str(Path(sys.executable).parent / "lossless-operator"),
+            f"--kubeconfig={box.kubeconfig_for(audit.OPERATOR, inside=True)}",
+            f"--lease-namespace={OPERATOR_NAMESPACE}",
+            f"--http-port={METRICS.rpartition(':')[2]}",
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns when it leads. Raises BoxError."""
+        self._process = self._box.popen(self._argv, log="lossless-operator")
+        self._box.wait_until(self._leads, 60, "the operator leads; see lossless-operator.log")
+
+    def stop(self) -> None:
+        """As a Deployment ends it: it gives its Lease back."""
+        if self._process is not None:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(20)
+
+    def _leads(self) -> bool:
+        if self._process is not None and self._process.poll() is not None:
+            log = self._box.logs / "lossless-operator.log"
+            raise BoxError(f"the operator ended with status {self._process.returncode}: see {log}")
+        return bool(self._box.get("lease", LEASE, OPERATOR_NAMESPACE)["spec"].get("holderIdentity"))
+
+
 @contextmanager
 def testbed(quick: bool, say: Callable[[str], None]) -> Iterator[Testbed]:
     """A box of its own, with everything installed as in any cluster and the operator as a process that leads."""
+    with _testbed(quick, say, nodes=NODES, gateway=True) as bed:
+        yield bed
+
+
+@contextmanager
+def large_testbed(quick: bool, say: Callable[[str], None]) -> Iterator[Testbed]:
+    """The same with nodes of KWOK's, for as many pods as no machine has processes. Nobody calls them, so there is no
+    kube-proxy; controllers may ask the API server as often as they like, to be no bottleneck."""
+    with (
+        _testbed(
+            quick,
+            say,
+            nodes=0,
+            apiserver_flags=APISERVER_FLAGS,
+            controller_manager_flags=["--kube-api-qps=1000", "--kube-api-burst=1000"],
+        ) as bed,
+        Kwok(bed.box, FAKE_NODES),
+    ):
+        bed.box.process("kube-proxy").kill()
+        yield bed
+
+
+@contextmanager
+def _testbed(quick: bool, say: Callable[[str], None], **options: Any) -> Iterator[Testbed]:
     with ExitStack() as stack:
         log = Audit(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))))
-        box = stack.enter_context(Box(nodes=NODES, gateway=True, name="bench", apiserver_flags=log.flags, say=say))
+        flags = [*log.flags, *options.pop("apiserver_flags", ())]
+        box = stack.enter_context(Box(name="bench", apiserver_flags=flags, say=say, **options))
         _install(box)
-        process = _operator(box)
-        stack.callback(_stop, process)
-        box.wait_until(lambda: _leads(process, box), 30, "the operator leads; see lossless-operator.log")
-        yield Testbed(box, log, f"http://{box.forward(METRICS)}/metrics", quick, say)
+        operator = Operator(box)
+        stack.callback(operator.stop)
+        operator.start()
+        yield Testbed(box, log, operator, quick, say)
 
 
 def _install(box: Box) -> None:
@@ -180,30 +241,6 @@ def _install(box: Box) -> None:
             each["spec"]["replicas"] = 0
     box.kubectl("apply", "--server-side", "-f", "-", input=yaml.safe_dump_all(objects))
     box.kubectl("wait", "--for=condition=Established", "crd/losslessrollouts.lossless.dev", "--timeout=20s")
-
-
-def _operator(box: Box) -> subprocess.Popen[bytes]:
-    """As its service account: with the rights it has in any cluster, and known by that name in the audit log."""
-    kubeconfig = box.kubeconfig_for(audit.OPERATOR, inside=True)
-    argv: Sequence[str] = [
-        str(Path(sys.executable).parent / "lossless-operator"),
-        f"--kubeconfig={kubeconfig}",
-        f"--lease-namespace={OPERATOR_NAMESPACE}",
-        f"--http-port={METRICS.rpartition(':')[2]}",
-    ]
-    return box.popen(argv, log="lossless-operator")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(20)
-
-
-def _leads(process: subprocess.Popen[bytes], box: Box) -> bool:
-    if process.poll() is not None:
-        raise BoxError(f"the operator ended with status {process.returncode}: see {box.logs}/lossless-operator.log")
-    return bool(box.get("lease", LEASE, OPERATOR_NAMESPACE)["spec"].get("holderIdentity"))
 
 
 def _deployment(namespace: str, name: str) -> str:

@@ -12,6 +12,7 @@ from bench.measurements.idle import idle
 from bench.measurements.one_by_one import one_by_one
 from bench.measurements.pod_creation import pod_creation
 from bench.measurements.ramp import ramp
+from bench.measurements.scale import one_large, scale
 from bench.measurements.scale_in import scale_in
 from bench.measurements.waves import waves
 from bench.testbed import Testbed
@@ -28,3 +29,9 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "autoscaler": autoscaler,
     "idle": idle,
 }
+
+LARGE: Mapping[str, Measurement] = {
+    "scale": scale,
+    "one-large": one_large,
+}
+"""Those that need `bench.testbed.large_testbed`; each is asked for by name, as it takes long."""

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from localcluster import javabuild
 from localcluster.cache import Say
-from localcluster.servers import argo_rollouts, consul, istio, metrics_server, nacos
+from localcluster.servers import argo_rollouts, consul, istio, kwok, metrics_server, nacos
 
 BINARIES: Mapping[str, Callable[[Say], Path]] = {
     "argo-rollouts": argo_rollouts.binary,
     "consul": consul.binary,
     "istiod": istio.binary,
+    "kwok": kwok.binary,
     "metrics-server": metrics_server.binary,
     "rnacos": nacos.binary,
     **{f"java-{module}": partial(javabuild.obtain, module) for module in javabuild.MODULES},

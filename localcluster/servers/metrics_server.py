@@ -39,7 +39,10 @@ def binary(say: Say) -> Path:
     Raises:
         BinariesError: it could not be built.
     """
-    return go_tool.prepared("metrics-server", f"v{VERSION}", COMMAND, say, minutes=3) / "metrics-server"
+    return (
+        go_tool.prepared("metrics-server", f"v{VERSION}", COMMAND, say, minutes=3, subject="kubernetes-sigs")
+        / "metrics-server"
+    )
 
 
 class MetricsServer(Running):

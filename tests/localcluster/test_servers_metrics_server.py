@@ -44,6 +44,6 @@ def test_kubectl_top_tells_what_pods_really_use(box: Box, kube_namespace: str, m
 
 
 def test_the_modules_pin_its_version() -> None:
-    text = (gobuild.MODULES / "metrics-server" / "go.mod").read_text()
-    assert f"tool {COMMAND}\n" in text
+    text = (gobuild.MODULES / "kubernetes-sigs" / "go.mod").read_text()
+    assert f"\t{COMMAND}\n" in text
     assert f"sigs.k8s.io/metrics-server v{VERSION}" in text

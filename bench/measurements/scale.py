@@ -1,0 +1,162 @@
+"""Many LosslessRollouts, and a large one, on nodes of KWOK's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+
+from bench import audit, passages, workload
+from bench.figure import Figure
+from bench.measurements.one_by_one import calls_per_pod
+from bench.spread import Spread, percentile
+from bench.testbed import FAKE_NODES, STATUS_LAG, Testbed
+from localcluster.timeline import Timeline
+
+NAMESPACES, ROLLOUTS, PODS = 5, 200, 10
+"""1,000 LosslessRollouts with 10,000 pods."""
+AT_ONCE = 100
+LARGE_PODS = 1000
+ADMITTED_BAR = 2.0
+MEMORY_BAR, CPU_BAR = 400, 20
+STRATEGY = {"maxSurge": "25%", "maxUnavailable": "25%"}
+
+
+def scale(bed: Testbed) -> Iterator[Figure]:
+    """1,000 LosslessRollouts with 10,000 pods: a start, ten idle minutes, 100 releases at once."""
+    rollouts, at_once, seconds = bed.choose(ROLLOUTS, 20), bed.choose(AT_ONCE, 10), bed.choose(600, 20)
+    total = rollouts * NAMESPACES
+    with ExitStack() as stack:
+        namespaces = [stack.enter_context(bed.namespace("scale", wait=False)) for _ in range(NAMESPACES)]
+        began = time.time()
+        _create(bed, [(namespace, f"web-{number}") for namespace in namespaces for number in range(rollouts)], PODS)
+        _wait_until_admitted(bed, total * PODS)
+        bed.say(f"{total} LosslessRollouts and {total * PODS} pods after {time.time() - began:.0f} s")
+        yield from _started(bed, total)
+        yield from _idle(bed, seconds)
+        yield from _released(bed, namespaces, at_once)
+
+
+def one_large(bed: Testbed) -> Iterator[Figure]:
+    """One LosslessRollout with 1,000 pods is released."""
+    pods = bed.choose(LARGE_PODS, 50)
+    with bed.namespace("large", wait=False) as namespace:
+        _create(bed, [(namespace, "web")], pods)
+        bed.available(namespace, "web", 300)
+        bed.cared_for(namespace, "web", 120)
+        time.sleep(STATUS_LAG)
+        before = bed.scrape()
+        with bed.recorded(namespace) as recording:
+            began = bed.release(namespace, "web", "2")
+            bed.available(namespace, "web", 1800)
+            seconds = time.time() - began
+            time.sleep(STATUS_LAG)
+            timeline = recording.timeline()
+        after = bed.scrape()
+        yield Figure("one-large.seconds", f"a release of {pods} pods at 25 %/25 %", seconds, "s")
+        yield _door_in("one-large", timeline, began)
+        calls = bed.operator_calls(began, time.time())
+        yield calls_per_pod("one-large", calls, pods, before, after)
+        cpu = (after.cpu_seconds - before.cpu_seconds) / pods * 1000
+        yield Figure("one-large.cpu", "the operator's CPU time for each replaced pod", cpu, "ms/pod")
+
+
+def _started(bed: Testbed, rollouts: int) -> Iterator[Figure]:
+    bed.operator.stop()
+    began = time.time()
+    bed.operator.start()
+
+    def caught_up() -> bool:
+        now = bed.scrape()
+        return now.total("lossless_rollout_info") >= rollouts and now.total("lossless_queue_depth") == 0
+
+    bed.box.wait_until(caught_up, 600, "the operator has caught up", every=0.5)
+    yield Figure("scale.start", "start of the operator until it has seen to everything", time.time() - began, "s")
+    yield Figure("scale.start-cpu", "its CPU time for that", bed.scrape().cpu_seconds, "s")
+    yield Figure("scale.start-memory", "its resident memory then", bed.scrape().memory_mib, "MiB")
+
+
+def _idle(bed: Testbed, seconds: int) -> Iterator[Figure]:
+    time.sleep(2 * STATUS_LAG)
+    bed.say(f"idle for {seconds} s")
+    before, began = bed.scrape(), time.time()
+    time.sleep(seconds)
+    after, ended = bed.scrape(), time.time()
+    work = audit.of_work(bed.operator_calls(began, ended))
+    means = f"API calls by the operator in {seconds} idle seconds other than for its Lease and watches"
+    yield Figure("scale.idle-calls", means, len(work), "calls", 0, detail={"by_kind": audit.by_kind(work)})
+    cpu = (after.cpu_seconds - before.cpu_seconds) / (ended - began) * 1000
+    yield Figure("scale.idle-cpu", "the operator's CPU time meanwhile", cpu, "ms/s", CPU_BAR)
+    yield Figure("scale.idle-memory", "its resident memory at the end", after.memory_mib, "MiB", MEMORY_BAR)
+    grown = after.memory_mib - before.memory_mib
+    yield Figure("scale.idle-growth", "what that is more than at the beginning", grown, "MiB")
+
+
+def _released(bed: Testbed, namespaces: list[str], at_once: int) -> Iterator[Figure]:
+    """Of the first namespace so many at once; and an urgent one of the last, alone and in the middle of it."""
+    crowd, urgent = namespaces[0], namespaces[-1]
+    alone = _rolled(bed, urgent, "2")
+    time.sleep(STATUS_LAG)
+    before = bed.scrape()
+    with bed.recorded(crowd) as recording, ThreadPoolExecutor(10) as pool:
+        began = time.time()
+        list(pool.map(lambda number: bed.release(crowd, f"web-{number}", "2"), range(at_once)))
+        time.sleep(5)
+        urgently = _rolled(bed, urgent, "3")
+        for number in range(at_once):
+            bed.available(crowd, f"web-{number}", 900)
+        seconds = time.time() - began
+        time.sleep(STATUS_LAG)
+        timeline = recording.timeline()
+    after = bed.scrape()
+    calls = [call for call in bed.operator_calls(began, time.time()) if call.namespace in ("", crowd)]
+    yield Figure("scale.releases", f"{at_once} releases of {PODS} pods at once", seconds, "s")
+    yield _door_in("scale", timeline, began)
+    yield calls_per_pod("scale", tuple(calls), at_once * PODS, before, after)
+    cpu = (after.cpu_seconds - before.cpu_seconds) / (at_once * PODS) * 1000
+    yield Figure("scale.cpu", "the operator's CPU time for each replaced pod", cpu, "ms/pod")
+    means = "an urgent release in the middle of them, compared with the same one alone"
+    yield Figure("scale.urgent", means, urgently / alone, "times", detail={"seconds": urgently, "alone": alone})
+
+
+def _door_in(measurement: str, timeline: Timeline, since: float) -> Figure:
+    """Of the pods made since: of many that were there before, some are first seen later than this."""
+    made = replace(timeline, pods=tuple(pod for pod in timeline.pods if pod.created >= int(since)))
+    seconds = sorted(passages.door_in(made, since))
+    means = "containers ready until admitted, the 99th percentile"
+    return Figure(f"{measurement}.door-in", means, percentile(seconds, 99), "s", ADMITTED_BAR, Spread.of(seconds))
+
+
+def _rolled(bed: Testbed, namespace: str, version: str) -> float:
+    began = bed.release(namespace, "web-0", version)
+    bed.available(namespace, "web-0", 600)
+    return time.time() - began
+
+
+def _create(bed: Testbed, names: list[tuple[str, str]], pods: int) -> None:
+    def create(each: tuple[int, tuple[str, str]]) -> None:
+        number, (namespace, name) = each
+        rollout = workload.lossless(name, namespace, drain={"settle": "2s"})
+        deployment, service = workload.serving(name, namespace, pods, STRATEGY)
+        deployment["spec"]["template"]["spec"]["nodeName"] = f"fake-{number % FAKE_NODES + 1}"
+        for group, kind, body in (
+            ("apis/lossless.dev/v1alpha1", "losslessrollouts", rollout),
+            ("api/v1", "services", service),
+            ("apis/apps/v1", "deployments", deployment),
+        ):
+            bed.box.api.request("POST", f"/{group}/namespaces/{namespace}/{kind}", body)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(create, enumerate(names)))
+
+
+def _wait_until_admitted(bed: Testbed, pods: int) -> None:
+    def admitted() -> bool:
+        found = bed.scrape().samples.items()
+        return pods <= sum(
+            value for (name, labels), value in found if name == "lossless_passages" and ("stage", "Admitted") in labels
+        )
+
+    bed.box.wait_until(admitted, 1800, f"{pods} pods are let in", every=2)
