@@ -11,6 +11,7 @@ from dataclasses import replace
 from bench import audit, passages, workload
 from bench.figure import Figure
 from bench.measurements.one_by_one import calls_per_pod
+from bench.scrape import Scrape
 from bench.spread import Spread, percentile
 from bench.testbed import FAKE_NODES, STATUS_LAG, Testbed
 from localcluster.timeline import Timeline
@@ -57,9 +58,7 @@ def one_large(bed: Testbed) -> Iterator[Figure]:
         after = bed.scrape()
         yield Figure("one-large.seconds", f"a release of {pods} pods at 25 %/25 %", seconds, "s")
         yield _door_in("one-large", timeline, began)
-        yield calls_per_pod("one-large", _calls(bed, namespace, began), pods, before, after)
-        cpu = (after.cpu_seconds - before.cpu_seconds) / pods * 1000
-        yield Figure("one-large.cpu", "the operator's CPU time for each replaced pod", cpu, "ms/pod")
+        yield from _cost("one-large", _calls(bed, namespace, began), pods, before, after)
 
 
 def _started(bed: Testbed, rollouts: int) -> Iterator[Figure]:
@@ -73,8 +72,9 @@ def _started(bed: Testbed, rollouts: int) -> Iterator[Figure]:
 
     bed.box.wait_until(caught_up, 600, "the operator has caught up", every=0.5)
     yield Figure("scale.start", "start of the operator until it has seen to everything", time.time() - began, "s")
-    yield Figure("scale.start-cpu", "its CPU time for that", bed.scrape().cpu_seconds, "s")
-    yield Figure("scale.start-memory", "its resident memory then", bed.scrape().memory_mib, "MiB")
+    now = bed.scrape()
+    yield Figure("scale.start-cpu", "its CPU time for that", now.cpu_seconds, "s")
+    yield Figure("scale.start-memory", "its resident memory then", now.memory_mib, "MiB")
 
 
 def _idle(bed: Testbed, seconds: int) -> Iterator[Figure]:
@@ -112,11 +112,17 @@ def _released(bed: Testbed, namespaces: list[str], at_once: int) -> Iterator[Fig
     after = bed.scrape()
     yield Figure("scale.releases", f"{at_once} releases of {PODS} pods at once", seconds, "s")
     yield _door_in("scale", timeline, began)
-    yield calls_per_pod("scale", _calls(bed, crowd, began), at_once * PODS, before, after)
-    cpu = (after.cpu_seconds - before.cpu_seconds) / (at_once * PODS) * 1000
-    yield Figure("scale.cpu", "the operator's CPU time for each replaced pod", cpu, "ms/pod")
+    yield from _cost("scale", _calls(bed, crowd, began), at_once * PODS, before, after)
     means = "an urgent release in the middle of them, compared with the same one alone"
     yield Figure("scale.urgent", means, urgently / alone, "times", detail={"seconds": urgently, "alone": alone})
+
+
+def _cost(
+    measurement: str, calls: tuple[audit.Call, ...], pods: int, before: Scrape, after: Scrape
+) -> Iterator[Figure]:
+    yield calls_per_pod(measurement, calls, pods, before, after)
+    cpu = (after.cpu_seconds - before.cpu_seconds) / pods * 1000
+    yield Figure(f"{measurement}.cpu", "the operator's CPU time for each replaced pod", cpu, "ms/pod")
 
 
 def _calls(bed: Testbed, namespace: str, since: float) -> tuple[audit.Call, ...]:
