@@ -42,7 +42,7 @@ class DubboPlan:
     retries: int = 0
     """Dubbo's own default is 2, which would hide losses from a service that may be asked twice."""
     cluster: str = "failfast"
-    """Or "dawdling": as that, and 100 ms go by between the choice of a provider and the call."""
+    """Or "dawdling": as that, and `localcluster.dawdle-ms`, 100 by default, go by between choosing and calling."""
     loadbalance: str = "random"
     """By weight, as all of Dubbo's but one are: its default."""
     follows: Literal["interface", "application", "both"] = "both"

@@ -19,9 +19,10 @@ from tests.e2e_registries.shops import (
     ConsulRegistry,
     EtcdRegistry,
     EurekaRegistry,
+    FollowedRegistry,
+    FollowedShop,
+    Make,
     NacosRegistry,
-    Registry,
-    Shop,
 )
 from tests.installed import install
 from tests.localcluster.registries import made
@@ -64,17 +65,15 @@ KINDS = ("etcd", "consul", "nacos", "eureka")
 
 
 @pytest.fixture(params=KINDS)
-def registry(request: pytest.FixtureRequest) -> Registry:
+def registry(request: pytest.FixtureRequest) -> FollowedRegistry:
     """Each registry that apps here register themselves with."""
-    found: Registry = request.getfixturevalue(f"{request.param}_registry")
+    found: FollowedRegistry = request.getfixturevalue(f"{request.param}_registry")
     return found
 
 
 @pytest.fixture
-def shop(box: Box, make_namespace: Callable[[], str], registry: Registry) -> Callable[..., Shop]:
-    """Makes a Shop in a namespace of its own, registered with the registry of the test."""
-
-    def make(**changes: Any) -> Shop:
-        return Shop(box, make_namespace(), registry=registry, **changes)
+def shop(box: Box, make_namespace: Callable[[], str], registry: FollowedRegistry) -> Make:
+    def make(**changes: Any) -> FollowedShop:
+        return FollowedShop(box, make_namespace(), registry=registry, **changes)
 
     return make

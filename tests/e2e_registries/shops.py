@@ -30,16 +30,8 @@ class Registry(Protocol):
 
     kind: str
 
-    def flags(self, service: str) -> Sequence[str]:
-        """With which the sample app registers as this service."""
-        ...
-
     def spec(self, service: str) -> Mapping[str, Any]:
         """The registry in a LosslessRollout."""
-        ...
-
-    def consumer(self, service: str) -> Sequence[str]:
-        """The command of a consumer."""
         ...
 
     def away(self) -> None:
@@ -53,6 +45,18 @@ class Registry(Protocol):
     def held(self, service: str) -> Mapping[str, str]:
         """Everything that it holds of this service: by address what is not as the app has registered it; empty where it
         all is."""
+        ...
+
+
+class FollowedRegistry(Registry, Protocol):
+    """One with which the sample app registers, and whose consumers hold a list of addresses."""
+
+    def flags(self, service: str) -> Sequence[str]:
+        """With which the sample app registers as this service."""
+        ...
+
+    def consumer(self, service: str) -> Sequence[str]:
+        """The command of a consumer."""
         ...
 
 
@@ -198,8 +202,6 @@ class Shop(Web):
     """A Web whose only callers follow its registry; its namespace's name is the service's."""
 
     registry: Registry
-    app: Sequence[str] = ("--deregister", "last")
-    """By default it leaves its registry after its server is down: the usual order of a framework that does not wait."""
     strategy: Mapping[str, Any] = field(default_factory=lambda: {"maxSurge": "50%", "maxUnavailable": 0})
 
     def services(self) -> list[Manifest]:
@@ -221,21 +223,6 @@ class Shop(Web):
 
     def named(self) -> Mapping[str, Any]:
         return self.registry.spec(self.namespace)
-
-    def deployment(self, version: str = "1") -> Manifest:
-        whole = super().deployment(version)
-        container = whole["spec"]["template"]["spec"]["containers"][0]
-        container["command"] += self.registry.flags(self.namespace)
-        container["env"].append({"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}})
-        return whole
-
-    def followers(self) -> tuple[FollowedAddresses, ...]:
-        """Half of the requests on fresh connections, half on kept-alive ones, each by a consumer of its own."""
-        command = tuple(self.registry.consumer(self.namespace))
-        return (
-            FollowedAddresses(command, name="fresh"),
-            FollowedAddresses(command, name="kept-alive", keep_alive=True),
-        )
 
     def addresses(self) -> set[str]:
         """Of the pods that are not being deleted."""
@@ -270,6 +257,30 @@ class Shop(Web):
         """Nothing of ours is in the registry, nor on any pod about it."""
         self.wait_until_registered()
         self.box.wait_until(lambda: not any(self.marks().values()), 30, f"no marks are left: {self.marks()}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FollowedShop(Shop):
+    """The sample app, registered."""
+
+    registry: FollowedRegistry
+    app: Sequence[str] = ("--deregister", "last")
+    """By default it leaves its registry after its server is down: the usual order of a framework that does not wait."""
+
+    def deployment(self, version: str = "1") -> Manifest:
+        whole = super().deployment(version)
+        container = whole["spec"]["template"]["spec"]["containers"][0]
+        container["command"] += self.registry.flags(self.namespace)
+        container["env"].append({"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}})
+        return whole
+
+    def followers(self) -> tuple[FollowedAddresses, ...]:
+        """Half of the requests on fresh connections, half on kept-alive ones, each by a consumer of its own."""
+        command = tuple(self.registry.consumer(self.namespace))
+        return (
+            FollowedAddresses(command, name="fresh"),
+            FollowedAddresses(command, name="kept-alive", keep_alive=True),
+        )
 
 
 def wait_until_answered(run: LoadRun) -> None:
@@ -312,7 +323,8 @@ def storm(shop: Shop) -> None:
 
 
 PORT = 8080
-Make = Callable[..., Shop]
+Make = Callable[..., FollowedShop]
+"""Makes one in a namespace of its own, registered with the registry of the test."""
 
 
 def _b64(data: bytes) -> str:

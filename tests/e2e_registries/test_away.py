@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import pytest
 
 from localcluster.load import Plan, running
 from tests.e2e.operators import Operator, wait_for_leader
-from tests.e2e_registries.shops import Shop, go_on_without_registry, only, wait_until_answered, wait_until_one_is
+from tests.e2e_registries.shops import (
+    FollowedShop,
+    Make,
+    go_on_without_registry,
+    only,
+    wait_until_answered,
+    wait_until_one_is,
+)
 
 RATE = 100
 
 
-def labelled(shop: Shop) -> list[str]:
+def labelled(shop: FollowedShop) -> list[str]:
     """The pods that are not being deleted and bear our label."""
     metadata = [pod["metadata"] for pod in shop.pods()]
     return [
@@ -23,7 +29,7 @@ def labelled(shop: Shop) -> list[str]:
 
 
 @only(["etcd", "consul"])
-def test_a_release_waits_for_a_registry_that_is_away_for_20_s(shop: Callable[..., Shop], operator: Operator) -> None:
+def test_a_release_waits_for_a_registry_that_is_away_for_20_s(shop: Make, operator: Operator) -> None:
     """ZooKeeper has its own in test_dubbo.py. A single Eureka or rnacos forgets everybody when it is killed, so its
     consumers have nobody to call, whatever becomes of the release."""
     app = shop().cared_for()
@@ -39,9 +45,7 @@ def test_a_release_waits_for_a_registry_that_is_away_for_20_s(shop: Callable[...
 
 
 @only(["consul"])
-def test_an_operator_that_is_killed_in_mid_release_goes_on_where_it_was(
-    shop: Callable[..., Shop], operator: Operator
-) -> None:
+def test_an_operator_that_is_killed_in_mid_release_goes_on_where_it_was(shop: Make, operator: Operator) -> None:
     app = shop().cared_for()
     with running(app.box, Plan(rate=RATE, callers=app.followers()), namespace=app.namespace) as run:
         wait_until_answered(run)
@@ -62,7 +66,7 @@ def test_an_operator_that_is_killed_in_mid_release_goes_on_where_it_was(
 @pytest.mark.parametrize("down", [False, True], ids=["operator-up", "operator-down"])
 @only(["etcd"])
 def test_a_losslessrollout_that_is_deleted_in_mid_release_leaves_nothing(
-    shop: Callable[..., Shop], operator: Operator, down: bool
+    shop: Make, operator: Operator, down: bool
 ) -> None:
     """Nothing is promised for the requests meanwhile: the release goes on as Kubernetes does it."""
     app = shop().cared_for()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,15 +28,9 @@ class DubboRegistry:
     def __init__(self, zookeeper: ZooKeeper) -> None:
         self.zookeeper = zookeeper
 
-    def flags(self, service: str) -> Sequence[str]:
-        return ()
-
     def spec(self, service: str) -> Mapping[str, Any]:
         dubbo = {"zookeeper": [self.zookeeper.connect_string], "application": service}
         return {"name": "dubbo", "settle": "4s", "dubbo": dubbo}
-
-    def consumer(self, service: str) -> Sequence[str]:
-        raise NotImplementedError("its consumer makes its requests itself: see running_dubbo")
 
     def away(self) -> None:
         self.zookeeper.kill()
@@ -56,7 +50,6 @@ class DubboShop(Shop):
     """Dubbo providers whose calls take longer than they are given to shut down."""
 
     registry: DubboRegistry
-    app: Sequence[str] = ()
     replicas: int = 2
     grace: int = 1
     delay: int | None = None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from localcluster.load import Outcome, Plan, running
 from tests.e2e.operators import Operator
-from tests.e2e_registries.shops import Shop, only, wait_until_answered
+from tests.e2e_registries.shops import FollowedShop, Make, only, wait_until_answered
 from tests.side_by_side import side_by_side
 
 EARLY = ("--register-at", "start", "--start-delay", "3", "--deregister", "first", "--linger", "2")
@@ -16,7 +15,7 @@ EARLY = ("--register-at", "start", "--start-delay", "3", "--deregister", "first"
 LATE = ("--register-delay", "4", "--deregister", "first", "--linger", "2")
 
 
-def released(shop: Shop) -> Outcome:
+def released(shop: FollowedShop) -> Outcome:
     with running(shop.box, Plan(rate=100, callers=shop.followers()[:1]), namespace=shop.namespace) as run:
         wait_until_answered(run)
         shop.release("2")
@@ -27,7 +26,7 @@ def released(shop: Shop) -> Outcome:
 
 @only(["etcd"])
 def test_an_app_that_registers_before_it_is_fit_is_taken_out_as_soon_as_it_is_seen(
-    shop: Callable[..., Shop], operator: Operator
+    shop: Make, operator: Operator
 ) -> None:
     """Until then it is called: that cannot be helped from outside. It is a fraction of what it would be."""
     natively, behind = side_by_side(
@@ -37,8 +36,6 @@ def test_an_app_that_registers_before_it_is_fit_is_taken_out_as_soon_as_it_is_se
 
 
 @only(["etcd"])
-def test_a_pod_that_has_not_registered_yet_does_not_serve_so_the_old_ones_stay(
-    shop: Callable[..., Shop], operator: Operator
-) -> None:
+def test_a_pod_that_has_not_registered_yet_does_not_serve_so_the_old_ones_stay(shop: Make, operator: Operator) -> None:
     outcome = released(shop(app=LATE, replicas=2, strategy={"maxSurge": "100%"}).cared_for())
     assert not outcome.lost, outcome.explain()

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from localcluster.load import Outcome, Plan, running
 from tests.e2e.operators import Operator
-from tests.e2e_registries.shops import Shop, only, storm, wait_until_answered
+from tests.e2e_registries.shops import FollowedShop, Make, only, storm, wait_until_answered
 from tests.side_by_side import side_by_side
 
 RATE = 100
 
 
-def released(shop: Shop) -> Outcome:
+def released(shop: FollowedShop) -> Outcome:
     """One release under load."""
     with running(shop.box, Plan(rate=RATE, callers=shop.followers()), namespace=shop.namespace) as run:
         wait_until_answered(run)
@@ -25,7 +24,7 @@ def released(shop: Shop) -> Outcome:
         return run.finish()
 
 
-def stormed(shop: Shop) -> Outcome:
+def stormed(shop: FollowedShop) -> Outcome:
     with running(shop.box, Plan(rate=RATE, callers=shop.followers()), namespace=shop.namespace) as run:
         wait_until_answered(run)
         storm(shop)
@@ -33,7 +32,7 @@ def stormed(shop: Shop) -> Outcome:
 
 
 @only(["etcd", "consul", "nacos", "eureka"])
-def test_a_release_loses_nothing_and_leaves_nothing_of_ours(shop: Callable[..., Shop], operator: Operator) -> None:
+def test_a_release_loses_nothing_and_leaves_nothing_of_ours(shop: Make, operator: Operator) -> None:
     """By itself it loses requests: the app leaves its registry by the rule, last of all, when its server is down."""
     plain, app = side_by_side(lambda: shop().deploy(), lambda: shop().cared_for())
     by_itself, outcome = side_by_side(lambda: released(plain), lambda: released(app))
@@ -43,7 +42,7 @@ def test_a_release_loses_nothing_and_leaves_nothing_of_ours(shop: Callable[..., 
 
 
 @only(["etcd", "consul", "nacos", "eureka"])
-def test_a_storm_loses_nothing_and_leaves_nothing_of_ours(shop: Callable[..., Shop], operator: Operator) -> None:
+def test_a_storm_loses_nothing_and_leaves_nothing_of_ours(shop: Make, operator: Operator) -> None:
     app = shop().cared_for()
     outcome = stormed(app)
     assert not outcome.lost, outcome.explain()

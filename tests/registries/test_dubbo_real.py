@@ -91,7 +91,7 @@ def _ours(server: Server, **more: object) -> DubboRegistry:
 
 
 @pytest.fixture(scope="module")
-def shop(box: Box, server: Server) -> Iterator[Shop]:
+def open_shop(box: Box, server: Server) -> Iterator[Shop]:
     providers = [run(box, Provider(server.connect_string, qos="off"), one.addresses[0]) for one in (A, B)]
     with ExitStack() as stack:
         for provider in providers:
@@ -107,9 +107,16 @@ def shop(box: Box, server: Server) -> Iterator[Shop]:
             )
             for kind in CONSUMERS
         }
-        made = Shop(box, server, runs)
-        made.until("both answer", both_answer)
-        yield made
+        yield Shop(box, server, runs)
+
+
+@pytest.fixture
+def shop(open_shop: Shop) -> Iterator[Shop]:
+    """Both providers answer and nobody has a rule: what one test leaves is not the next one's."""
+    open_shop.until("both answer", both_answer)
+    yield open_shop
+    for path in (RULE, ROUTER):
+        open_shop.server.delete(path)
 
 
 def both_answer(shares: Counter[str]) -> bool:
@@ -139,8 +146,10 @@ def test_who_has_just_chosen_a_pod_loses_its_request_to_a_rule_and_none_to_a_rou
     box: Box, shop: Shop, kind: Any
 ) -> None:
     """A rule makes the consumer destroy what it calls the pod by. That holds for another weight as well."""
+    # There is one moment to be lost in: some of these 30 requests have chosen A. (Of 6, one time in ten none had.)
+    slow = {"localcluster.dawdle-ms": 500}
     registry = shop.server.connect_string
-    plan = DubboPlan(rate=60, registry=registry, follows=kind, caller=f"late-{kind}", cluster="dawdling")
+    plan = DubboPlan(rate=60, registry=registry, follows=kind, caller=f"late-{kind}", cluster="dawdling", more=slow)
     with running_dubbo(box, plan, name=f"dubbo-late-{kind}", reconciled=False) as run:
         for _ in range(2):
             shop.do("withdraw", A)
@@ -155,10 +164,6 @@ def test_who_has_just_chosen_a_pod_loses_its_request_to_a_rule_and_none_to_a_rou
             shop.rule(what, value)
             box.wait_until(lambda mark=mark: run.so_far().window(mark).lost, describe=f"one is lost to {what}")  # type: ignore[misc]
         assert all("destroyed" in lost.detail for lost in run.so_far().lost), run.so_far().explain()
-        shop.rule("weight", "100")
-        shop.until("both answer", both_answer)
-    shop.server.delete(RULE)
-    shop.until("both answer", both_answer)
 
 
 def test_a_weight_is_a_share_for_consumers_of_every_kind(shop: Shop) -> None:
@@ -169,7 +174,6 @@ def test_a_weight_is_a_share_for_consumers_of_every_kind(shop: Shop) -> None:
     shop.do("restore", A)
     shop.do("restore", B)
     assert shop.server.read(RULE) is None
-    shop.until("both answer", lambda shares: min(shares.values()) > 25)
 
 
 def test_the_conditions_of_others_are_kept_and_ours_is_the_first(shop: Shop) -> None:
@@ -185,8 +189,6 @@ def test_the_conditions_of_others_are_kept_and_ours_is_the_first(shop: Shop) -> 
     shop.do("restore", A)
     assert shop.server.read(ROUTER) == theirs
     shop.until("only A answers", lambda shares: set(shares) == {A.addresses[0]})
-    shop.server.delete(ROUTER)
-    shop.until("both answer", both_answer)
 
 
 def test_what_is_empty_to_us_is_not_to_consumers(shop: Shop) -> None:
@@ -204,7 +206,6 @@ def test_what_is_empty_to_us_is_not_to_consumers(shop: Shop) -> None:
     shop.do("withdraw", A)
     shop.do("restore", A)
     shop.until("both answer", both_answer)
-    shop.server.delete(ROUTER)
 
 
 def test_a_router_that_leaves_nobody_is_not_followed(shop: Shop) -> None:
