@@ -48,14 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with make(options.quick, say) as bed:
                 for name in chosen:
                     say(f"── {name}: {_first_sentence(measurements[name].__doc__ or '')}")
-                    run: dict[str, Any] = {"load_before": load()}
-                    started = time.monotonic()
-                    try:
-                        figures += measurements[name](bed)
-                    except Exception as error:  # noqa: BLE001 - the others are worth having all the same
-                        traceback.print_exc()
-                        run["failed"] = f"{type(error).__name__}: {error}"[:2000]
-                    runs[name] = {**run, "load_after": load(), "seconds": round(time.monotonic() - started, 1)}
+                    runs[name] = _carry_out(measurements[name], bed, figures)
                 version = bed.box.version
     except KeyboardInterrupt:
         return 130
@@ -73,6 +66,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for each in failed:
         print(f"bench: FAILED: {each}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _carry_out(measure: Measurement, bed: Testbed, figures: list[Figure]) -> dict[str, Any]:
+    """How it went; what it measures before it fails is kept."""
+    run: dict[str, Any] = {"load_before": load()}
+    started = time.monotonic()
+    try:
+        figures += measure(bed)
+    except Exception as error:  # noqa: BLE001 - the others are worth having all the same
+        traceback.print_exc()
+        run["failed"] = f"{type(error).__name__}: {error}"[:2000]
+    return {**run, "load_after": load(), "seconds": round(time.monotonic() - started, 1)}
 
 
 def _first_sentence(text: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from bench import audit, passages, workload
 from bench.figure import Figure
+from bench.measurements.idle import nobody_changes_anything
 from bench.measurements.one_by_one import calls_per_pod
 from bench.scrape import Scrape
 from bench.spread import Spread, percentile
@@ -21,7 +22,6 @@ NAMESPACES, ROLLOUTS, PODS = 5, 200, 10
 AT_ONCE = 100
 LARGE_PODS = 1000
 ADMITTED_BAR = 2.0
-MEMORY_BAR, CPU_BAR = 400, 20
 STRATEGY = {"maxSurge": "25%", "maxUnavailable": "25%"}
 
 
@@ -36,7 +36,7 @@ def scale(bed: Testbed) -> Iterator[Figure]:
         _wait_until_admitted(bed, total * PODS)
         bed.say(f"{total} LosslessRollouts and {total * PODS} pods after {time.time() - began:.0f} s")
         yield from _started(bed, total)
-        yield from _idle(bed, seconds)
+        yield from nobody_changes_anything(bed, "scale.idle", seconds)
         yield from _released(bed, namespaces, at_once)
 
 
@@ -75,22 +75,6 @@ def _started(bed: Testbed, rollouts: int) -> Iterator[Figure]:
     now = bed.scrape()
     yield Figure("scale.start-cpu", "its CPU time for that", now.cpu_seconds, "s")
     yield Figure("scale.start-memory", "its resident memory then", now.memory_mib, "MiB")
-
-
-def _idle(bed: Testbed, seconds: int) -> Iterator[Figure]:
-    time.sleep(2 * STATUS_LAG)
-    bed.say(f"idle for {seconds} s")
-    before, began = bed.scrape(), time.time()
-    time.sleep(seconds)
-    after, ended = bed.scrape(), time.time()
-    work = audit.of_work(bed.operator_calls(began, ended))
-    means = f"API calls by the operator in {seconds} idle seconds other than for its Lease and watches"
-    yield Figure("scale.idle-calls", means, len(work), "calls", 0, detail={"by_kind": audit.by_kind(work)})
-    cpu = (after.cpu_seconds - before.cpu_seconds) / (ended - began) * 1000
-    yield Figure("scale.idle-cpu", "the operator's CPU time meanwhile", cpu, "ms/s", CPU_BAR)
-    yield Figure("scale.idle-memory", "its resident memory at the end", after.memory_mib, "MiB", MEMORY_BAR)
-    grown = after.memory_mib - before.memory_mib
-    yield Figure("scale.idle-growth", "what that is more than at the beginning", grown, "MiB")
 
 
 def _released(bed: Testbed, namespaces: list[str], at_once: int) -> Iterator[Figure]:
