@@ -160,3 +160,17 @@ async def test_that_an_event_was_not_posted_is_logged_unless_its_namespace_goes(
 
     await Events(refuse).publish("shop", POD, COLD, NOW)
     assert ("was not posted" in caplog.text) is said
+
+
+async def test_a_namespace_that_goes_is_asked_once_in_a_while_and_no_other_suffers(server: ApiServer) -> None:
+    said = Events(server.create)
+    server.broken = RuntimeError("unable to create new content in namespace shop because it is being terminated")
+    for uid in ("uid-1", "uid-2", "uid-3"):
+        await said.publish("shop", {**POD, "uid": uid}, COLD, NOW)
+    assert server.calls == 1
+    server.broken = None
+    await said.publish("other", {**POD, "namespace": "other"}, COLD, NOW)
+    assert list(server.posted) == [("other", name_of(POD, COLD))]
+    again = NOW + events.TRY_AGAIN_AFTER + timedelta(seconds=1)
+    await said.publish("shop", {**POD, "uid": "uid-2"}, COLD, again)
+    assert len(server.posted) == 2

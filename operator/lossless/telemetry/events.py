@@ -42,6 +42,9 @@ _log = logging.getLogger(__name__)
 NAMESPACE_GOES: Final = "because it is being terminated"
 """In the API server's refusal (plugin/pkg/admission/namespace/lifecycle)."""
 
+ANY: Final = ""
+"""Instead of an Event's name: whatever there is to say in a namespace."""
+
 Create = Callable[[str, dict[str, Any]], Awaitable[bool]]
 """Posts a body to events.k8s.io/v1 in a namespace. False: an object of this name is already there (409)."""
 
@@ -76,13 +79,15 @@ class Events:
                 await self._create(namespace, self._body(namespace, name, regarding, event, now))
         except Exception as error:  # noqa: BLE001 - whatever it is, the reconcile goes on
             self._be_quiet(namespace, name, now + TRY_AGAIN_AFTER)
-            # Where a whole namespace is being deleted nothing can be posted, and nobody is left to read it.
-            level = logging.DEBUG if NAMESPACE_GOES in str(error) else logging.WARNING
+            level = logging.WARNING
+            if NAMESPACE_GOES in str(error):  # nothing can be posted there, and nobody is left to read it
+                self._be_quiet(namespace, ANY, now + TRY_AGAIN_AFTER)
+                level = logging.DEBUG
             _log.log(level, "event %s of %s was not posted: %r", event.reason, regarding.get("name"), error)
 
     def _said(self, namespace: str, name: str, now: datetime) -> bool:
-        until = self._quiet_until.get((namespace, name))
-        return until is not None and now < until
+        found = (self._quiet_until.get((namespace, each)) for each in (name, ANY))
+        return any(until is not None and now < until for until in found)
 
     def _be_quiet(self, namespace: str, name: str, until: datetime) -> None:
         self._quiet_until[(namespace, name)] = until
