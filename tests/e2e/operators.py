@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from localcluster.box import Box
+from tests.e2e.workloads import Web
 
 NAMESPACE = "lossless-system"
 LEASE = "lossless-operator"
@@ -57,6 +58,21 @@ def leader(box: Box) -> str:
 
 def wait_for_leader(box: Box, timeout: float = 30) -> str:
     return box.wait_until(lambda: leader(box), timeout, "an operator leads")
+
+
+def kill_at(stage: str, web: Web, operator: Operator, old: set[str]) -> None:
+    """SIGKILL as soon as a pod is seen in this stage; a new pod if it is one of the way in, else an old one."""
+    coming = stage in ("Starting", "Warming", "Admitted")
+
+    def seen() -> bool:
+        return any(
+            (pod["metadata"]["uid"] not in old) == coming
+            and pod["metadata"].get("annotations", {}).get("lossless.dev/stage", "Starting") == stage
+            for pod in web.pods()
+        )
+
+    web.box.wait_until(seen, 60, f"a pod is {stage}", every=0.01)
+    operator.kill()
 
 
 def sleep_until(moment: float) -> None:

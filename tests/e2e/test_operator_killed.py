@@ -10,26 +10,11 @@ import pytest
 
 from localcluster.box import Box
 from localcluster.load import Plan, running
-from tests.e2e.operators import Operator, leader
+from tests.e2e.operators import Operator, kill_at, leader
 from tests.e2e.workloads import Web
 
 STAGES = ["Starting", "Warming", "Admitted", "Withdrawn", "Draining", "Drained"]
 SETTLE = 4.0
-
-
-def kill_at(stage: str, web: Web, operator: Operator, old: set[str]) -> None:
-    """SIGKILL as soon as a pod is seen in this stage; a new pod if it is one of the way in, else an old one."""
-    coming = stage in ("Starting", "Warming", "Admitted")
-
-    def seen() -> bool:
-        return any(
-            (pod["metadata"]["uid"] not in old) == coming
-            and pod["metadata"].get("annotations", {}).get("lossless.dev/stage", "Starting") == stage
-            for pod in web.pods()
-        )
-
-    web.box.wait_until(seen, 60, f"a pod is {stage}", every=0.01)
-    operator.kill()
 
 
 def test_killed_at_each_stage_of_a_passage(web: Callable[..., Web], operator: Operator, box: Box) -> None:

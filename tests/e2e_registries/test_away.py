@@ -44,25 +44,6 @@ def test_a_release_waits_for_a_registry_that_is_away_for_20_s(shop: Make, operat
     app.wait_until_nothing_is_left()
 
 
-@only(["consul"])
-def test_an_operator_that_is_killed_in_mid_release_goes_on_where_it_was(shop: Make, operator: Operator) -> None:
-    app = shop().cared_for()
-    with running(app.box, Plan(rate=RATE, callers=app.followers()), namespace=app.namespace) as run:
-        wait_until_answered(run)
-        app.release("2")
-        for stage in ("Withdrawn", "Draining"):
-            wait_until_one_is(stage, app)
-            operator.kill()
-            run.mark(f"killed at {stage}")
-            time.sleep(1)
-            operator.start()
-        app.wait_until_rolled_out()
-        time.sleep(2)
-        outcome = run.finish()
-    assert not outcome.lost, outcome.explain()
-    app.wait_until_nothing_is_left()
-
-
 @pytest.mark.parametrize("down", [False, True], ids=["operator-up", "operator-down"])
 @only(["etcd"])
 def test_a_losslessrollout_that_is_deleted_in_mid_release_leaves_nothing(

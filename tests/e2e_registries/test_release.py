@@ -3,25 +3,46 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from localcluster.load import Outcome, Plan, running
-from tests.e2e.operators import Operator
+from localcluster.load.running import LoadRun
+from tests.e2e.operators import Operator, kill_at
 from tests.e2e_registries.shops import FollowedShop, Make, only, storm, wait_until_answered
 from tests.side_by_side import side_by_side
 
 RATE = 100
 
 
-def released(shop: FollowedShop) -> Outcome:
+STAGES = ("Warming", "Admitted", "Withdrawn", "Draining", "Drained")
+WARM = {"requests": [{"port": "http", "path": "/slow?s=0.1", "count": 20, "concurrency": 1}]}
+
+
+def released(shop: FollowedShop, meanwhile: Callable[[LoadRun], None] = lambda run: None) -> Outcome:
     """One release under load."""
     with running(shop.box, Plan(rate=RATE, callers=shop.followers()), namespace=shop.namespace) as run:
         wait_until_answered(run)
         run.mark("release")
         shop.release("2")
+        meanwhile(run)
         shop.wait_until_rolled_out()
         run.mark("released")
         time.sleep(2)
         return run.finish()
+
+
+def released_and_killed(shop: FollowedShop, operator: Operator) -> Outcome:
+    """One release under load; in each stage the operator is killed, and started again a second later."""
+    old = {pod["metadata"]["uid"] for pod in shop.pods()}
+
+    def kill(run: LoadRun) -> None:
+        for stage in STAGES:
+            kill_at(stage, shop, operator, old)
+            run.mark(f"killed at {stage}")
+            time.sleep(1)
+            operator.start()
+
+    return released(shop, kill)
 
 
 def stormed(shop: FollowedShop) -> Outcome:
@@ -32,10 +53,12 @@ def stormed(shop: FollowedShop) -> Outcome:
 
 
 @only(["etcd", "consul", "nacos", "eureka"])
-def test_a_release_loses_nothing_and_leaves_nothing_of_ours(shop: Make, operator: Operator) -> None:
+def test_a_release_in_which_the_operator_is_killed_in_each_stage_loses_nothing_and_leaves_nothing(
+    shop: Make, operator: Operator
+) -> None:
     """By itself it loses requests: the app leaves its registry by the rule, last of all, when its server is down."""
-    plain, app = side_by_side(lambda: shop().deploy(), lambda: shop().cared_for())
-    by_itself, outcome = side_by_side(lambda: released(plain), lambda: released(app))
+    plain, app = side_by_side(lambda: shop().deploy(), lambda: shop().cared_for(warmup=WARM))
+    by_itself, outcome = side_by_side(lambda: released(plain), lambda: released_and_killed(app, operator))
     assert by_itself.lost, "the harness proves nothing if a plain Deployment loses nothing"
     assert not outcome.lost, outcome.explain()
     app.wait_until_nothing_is_left()
