@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -11,13 +12,14 @@ import pytest
 from localcluster.box import Box
 from localcluster.servers.consul import Consul
 from localcluster.servers.etcd import etcd
-from localcluster.servers.eureka import eureka
+from localcluster.servers.eureka import eureka, peers
 from localcluster.servers.nacos import nacos
 from tests.e2e.one_operator import _operator, operator  # noqa: F401
 from tests.e2e_registries.shops import (
     NODES,
     ConsulRegistry,
     EtcdRegistry,
+    EurekaPair,
     EurekaRegistry,
     FollowedRegistry,
     FollowedShop,
@@ -61,13 +63,25 @@ def eureka_registry(box: Box) -> Iterator[EurekaRegistry]:
         yield EurekaRegistry(server)
 
 
+@pytest.fixture(scope="package")
+def eureka_pair_registry(box: Box) -> Iterator[EurekaPair]:
+    with ExitStack() as stack:
+        first, second = made(lambda: peers(box, 2, first="10.0.1.90", cache_update_ms=1000))
+        for each in (first, second):
+            each.process.start(wait=False)
+            stack.callback(each.kill)
+        for each in (first, second):
+            each.process.wait_ready()
+        yield EurekaPair(first, second)
+
+
 KINDS = ("etcd", "consul", "nacos", "eureka")
 
 
 @pytest.fixture(params=KINDS)
 def registry(request: pytest.FixtureRequest) -> FollowedRegistry:
     """Each registry that apps here register themselves with."""
-    found: FollowedRegistry = request.getfixturevalue(f"{request.param}_registry")
+    found: FollowedRegistry = request.getfixturevalue(f"{request.param.replace('-', '_')}_registry")
     return found
 
 

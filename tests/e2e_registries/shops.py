@@ -190,6 +190,33 @@ class EurekaRegistry(OfOneServer):
         return found
 
 
+class EurekaPair(EurekaRegistry):
+    """Two that replicate to each other; the first goes away, and the second is asked what they hold."""
+
+    kind = "eureka-pair"
+
+    def __init__(self, first: Server, second: Server) -> None:
+        super().__init__(second)
+        self._first = first
+        self._urls = (first.url, second.url)
+
+    def flags(self, service: str) -> Sequence[str]:
+        return (f"--service={service}", *(f"--register=eureka={url}/eureka?heartbeat=2&lease=30" for url in self._urls))
+
+    def spec(self, service: str) -> Mapping[str, Any]:
+        eureka = {"servers": [f"{url}/eureka" for url in self._urls], "application": service}
+        return {"name": "eureka", "settle": "8s", "eureka": eureka}
+
+    def consumer(self, service: str) -> Sequence[str]:
+        return java.eureka(service, list(self._urls), fetch_seconds=1)
+
+    def away(self) -> None:
+        self._first.kill()
+
+    def back(self) -> None:
+        self._first.start()
+
+
 NODES = ("node-1", "node-2")
 
 

@@ -240,6 +240,26 @@ async def test_every_peer_is_told_for_replication_is_best_effort(client: Client)
         assert statuses(fake) == [("UP", "UNKNOWN")] * 2
 
 
+async def test_a_peer_that_has_lost_the_override_is_seen_to_differ_and_told_again(client: Client) -> None:
+    """It was restarted, and its clients have registered with it anew before the others could tell it."""
+    async with eureka(client, peers=2, replicate=False) as (fake, ours):
+        fake.register(ID, IP)
+        await ours.withdraw(pod(IP))
+        fake.cache_is_renewed()
+        assert (await seen(ours)).fraction == 0
+        fake.peers[0].overrides.clear()
+        fake.peers[0].leases.clear()
+        fake.register(ID, IP)
+        fake.cache_is_renewed()
+        now = await seen(ours)
+        assert (now.presence, now.evidence) == (Presence.PRESENT, "UP for the consumers of 1 of 2 peers")
+        assert now.fraction not in (None, 0, 1)
+        await ours.withdraw(pod(IP))
+        fake.cache_is_renewed()
+        now = await seen(ours)
+        assert (now.presence, now.fraction) == (Presence.ABSENT, 0)
+
+
 async def test_what_one_silent_peer_tells_its_consumers_nobody_knows(client: Client) -> None:
     async with eureka(client, peers=2, replicate=False) as (fake, ours):
         fake.register(ID, IP)

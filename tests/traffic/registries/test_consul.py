@@ -136,12 +136,25 @@ async def test_every_registration_of_a_pod_is_withdrawn_and_restored(shop: Shop)
     shop.one.register("web-1-admin", "10.0.0.1", 9090)
     both = pod(port=None)
     shop.one.maintain("web-1-admin", "lossless.dev: by an operator that crashed after the first of two")
-    assert (await shop.seen(both)).presence is Presence.PRESENT
+    seen = await shop.seen(both)
+    assert seen.presence is Presence.PRESENT
+    assert seen.fraction not in (None, 0, 1), "so that both are told again"
     await shop.registry.withdraw(both)
     assert (await shop.seen(both)).presence is Presence.ABSENT
     await shop.registry.restore(both)
     assert not shop.one.in_maintenance("web-1-admin")
     assert not shop.one.in_maintenance("web-1")
+
+
+async def test_what_its_owner_has_in_maintenance_does_not_count_beside_another(shop: Shop) -> None:
+    shop.one.register("web-1-admin", "10.0.0.1", 9090)
+    shop.one.maintain("web-1-admin", "backup")
+    both = pod(port=None)
+    assert (await shop.seen(both)).fraction == 1
+    await shop.registry.withdraw(both)
+    assert (await shop.seen(both)).fraction == 0
+    await shop.registry.restore(both)
+    assert (await shop.seen(both)).fraction == 1
 
 
 async def test_with_a_port_only_that_registration_is_withdrawn(shop: Shop) -> None:

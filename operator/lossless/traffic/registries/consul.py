@@ -22,7 +22,7 @@ from lossless.core.world import Presence
 from lossless.traffic.registries.client import Answer, Client
 from lossless.traffic.registries.errors import Nonsense, Refused, Unreachable
 from lossless.traffic.registries.matching import is_of
-from lossless.traffic.registries.registry import Instance, Registration
+from lossless.traffic.registries.registry import Instance, Registration, mean
 
 SETTLE: Final = timedelta(seconds=40)
 """Spring Cloud LoadBalancer keeps a list for 35 s (spring.cloud.loadbalancer.cache.ttl), and its watch of the catalog
@@ -146,10 +146,12 @@ def _registration(services: Sequence[_Service], filtered: bool) -> Registration:
         return Registration(Presence.ABSENT, "not registered")
     out = [service for service in services if service.handed_out]
     resting = [service for service in services if service.in_maintenance]
+    # What others have in maintenance stays so, whatever we say.
+    ours = [service for service in services if not service.in_maintenance_by_others] or services
     return Registration(
         Presence.PRESENT if out else Presence.ABSENT,
         f"handed out: {len(out)} of {len(services)}, in maintenance: {len(resting)}",
-        fraction=0.0 if len(resting) == len(services) else 1.0,
+        fraction=mean([0.0 if service.in_maintenance else 1.0 for service in ours]),
     )
 
 

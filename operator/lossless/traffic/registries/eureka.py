@@ -26,7 +26,7 @@ from lossless.traffic.registries.client import Answer, Client, host_of
 from lossless.traffic.registries.errors import Nonsense, Refused, RegistryError, Unreachable
 from lossless.traffic.registries.matching import is_of
 from lossless.traffic.registries.nodes import Heard, ask_each
-from lossless.traffic.registries.registry import Instance, Registration
+from lossless.traffic.registries.registry import Instance, Registration, mean
 
 SETTLE: Final = timedelta(seconds=65)
 """30 s until every client has fetched the list again (registryFetchIntervalSeconds), and 35 s for which Spring Cloud
@@ -231,7 +231,7 @@ def _registration(instance: Instance, heard: Heard[tuple[_Lease, ...]]) -> Regis
     return Registration(
         presence,
         evidence,
-        fraction=(0.0 if any(lease.override == OUT for lease in every) else 1.0) if every else None,
+        fraction=mean([0.0 if lease.override == OUT else 1.0 for lease in every]),
         original=instance.original
         or (json.dumps({"override": first.override, "status": first.status}, sort_keys=True) if first else ""),
     )

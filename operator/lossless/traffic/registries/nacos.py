@@ -27,7 +27,7 @@ from lossless.traffic.registries.client import Client
 from lossless.traffic.registries.errors import Refused, RegistryError
 from lossless.traffic.registries.nacos_http import Host, NacosHttp, View, is_ephemeral
 from lossless.traffic.registries.nodes import Heard, ask_each
-from lossless.traffic.registries.registry import Instance, Registration
+from lossless.traffic.registries.registry import Instance, Registration, mean
 
 SETTLE: Final = timedelta(seconds=45)
 """10 s until a subscriber has been pushed to (after 0.5 s, 5 s for an answer, retried) or has polled (every 10 s), and
@@ -103,7 +103,7 @@ class NacosRegistry:
         return Registration(
             presence,
             evidence,
-            fraction=min(fractions, default=None),
+            fraction=mean(fractions),
             original=instance.original or (json.dumps({"weights": weights}, sort_keys=True) if weights else ""),
         )
 

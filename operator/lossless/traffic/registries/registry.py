@@ -7,6 +7,7 @@ tell it, and how often, is `book.py`'s business; whether a pod may go, the core'
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from statistics import fmean
 from typing import Protocol
 
 from lossless.core.world import Presence
@@ -34,6 +35,15 @@ class Instance:
     it."""
 
 
+def mean(fractions: Sequence[float]) -> float | None:
+    """The fraction of a pod that is registered more than once, or that several nodes know.
+
+    Where one of them has forgotten what it was told this is neither 0 nor 1, so all of them are told again, whichever
+    way the pod is going.
+    """
+    return fmean(fractions) if fractions else None
+
+
 @dataclass(frozen=True, slots=True)
 class Registration:
     """What a registry was seen to hold of one pod."""
@@ -46,7 +56,7 @@ class Registration:
     nodes"."""
     fraction: float | None = None
     """What it is set to get of its full share, by us or anybody: 0 withdrawn, 1 as it registered itself. None: not
-    registered, or not known."""
+    registered, or not known. See `mean`."""
     original: str = ""
     """What has to be put back if we change it, in this registry's own words (JSON, without secrets). The first
     non-empty one seen is kept on the pod and given back as `Instance.original`."""
