@@ -29,17 +29,22 @@ def eureka(app: str, urls: Sequence[str], *, fetch_seconds: int = 30, say: Say =
     return javabuild.command("eureka", "localcluster.eureka.Consumer", properties, say=say)
 
 
-def nacos(service: str, url: str, *, group: str = "DEFAULT_GROUP", say: Say = print) -> list[str]:
+def nacos(
+    service: str, url: str, *, group: str = "DEFAULT_GROUP", push_empty_protection: bool = False, say: Say = print
+) -> list[str]:
     """The command of nacos-client 2.x subscribed to a service: what `selectInstances` would give, with weights.
 
     Args:
         url: of the server, `Server.url` of localcluster.servers.nacos. It is asked on that port, and by gRPC on the one
             1000 above it.
+        push_empty_protection: it goes on with the list that it has when an empty one comes
+            (namingPushEmptyProtection). The client's own default is False.
 
     Raises:
         BinariesError: the Java clients are not to be had.
     """
-    return javabuild.command("nacos", "localcluster.nacos.Subscriber", _nacos(service, url, group), say=say)
+    properties = {**_nacos(service, url, group), "namingPushEmptyProtection": str(push_empty_protection).lower()}
+    return javabuild.command("nacos", "localcluster.nacos.Subscriber", properties, say=say)
 
 
 def nacos_registrar(

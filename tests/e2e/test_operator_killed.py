@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 import pytest
@@ -15,6 +17,8 @@ from tests.e2e.workloads import Web
 
 STAGES = ["Starting", "Warming", "Admitted", "Withdrawn", "Draining", "Drained"]
 SETTLE = 4.0
+STORM_SECONDS = float(os.environ.get("STORM_SECONDS", "30"))
+"""How long leaders are killed in a storm: `STORM_SECONDS=300 make test ARGS="-k every_five_seconds"` for longer."""
 
 
 def test_killed_at_each_stage_of_a_passage(web: Callable[..., Web], operator: Operator, box: Box) -> None:
@@ -80,6 +84,31 @@ def test_a_standby_takes_over_from_a_killed_leader_in_mid_release(
         operator.kill()
         box.wait_until(lambda: leader(box) == another_operator.identity, 30, "the standby leads")
         app.wait_until_rolled_out()
+        outcome = run.finish()
+    assert not outcome.lost, outcome.explain()
+    another_operator.stop()
+
+
+def test_a_storm_in_which_the_leader_is_killed_every_five_seconds_loses_nothing(
+    web: Callable[..., Web], operator: Operator, box: Box, another_operator: Operator
+) -> None:
+    app = web().gated()
+    replicas = {one.identity: one for one in (operator, another_operator)}
+    numbers = itertools.count(2)
+    moves: Iterator[Callable[[], None]] = itertools.cycle(
+        (lambda: app.release(str(next(numbers))), lambda: app.scale(6), lambda: app.undo(), lambda: app.scale(3))
+    )
+    with running(box, Plan(rate=100, callers=app.callers()), namespace=app.namespace) as run:
+        end = time.monotonic() + STORM_SECONDS
+        while time.monotonic() < end:
+            next(moves)()
+            victim = replicas[leader(box)]
+            victim.kill()
+            run.mark(f"killed {victim.identity}")
+            time.sleep(1)
+            victim.start()
+            time.sleep(4)
+        app.wait_until_rolled_out(240)
         outcome = run.finish()
     assert not outcome.lost, outcome.explain()
     another_operator.stop()

@@ -25,6 +25,7 @@ from tests.e2e_registries.shops import (
     FollowedShop,
     Make,
     NacosRegistry,
+    ProtectedNacosRegistry,
 )
 from tests.installed import install
 from tests.localcluster.registries import made
@@ -55,6 +56,11 @@ def consul_registry(box: Box) -> Iterator[ConsulRegistry]:
 def nacos_registry(box: Box) -> Iterator[NacosRegistry]:
     with made(lambda: nacos(box)) as server:
         yield NacosRegistry(server)
+
+
+@pytest.fixture(scope="package")
+def nacos_protected_registry(nacos_registry: NacosRegistry) -> ProtectedNacosRegistry:
+    return ProtectedNacosRegistry(nacos_registry.server)
 
 
 @pytest.fixture(scope="package")

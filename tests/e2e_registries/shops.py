@@ -162,6 +162,15 @@ class NacosRegistry(OfOneServer):
         }
 
 
+class ProtectedNacosRegistry(NacosRegistry):
+    """The same server; its consumers are Nacos' own clients, which do not believe a server that knows nobody."""
+
+    kind = "nacos-protected"
+
+    def consumer(self, service: str) -> Sequence[str]:
+        return java.nacos(service, self.server.url, push_empty_protection=True)
+
+
 class EurekaRegistry(OfOneServer):
     """Spring Cloud's Eureka, with Netflix' client; caches and fetches of a second each instead of 30."""
 

@@ -28,10 +28,10 @@ def labelled(shop: FollowedShop) -> list[str]:
     ]
 
 
-@only(["etcd", "consul", "eureka-pair"])
+@only(["etcd", "consul", "eureka-pair", "nacos-protected"])
 def test_a_release_waits_for_a_registry_that_is_away_for_20_s(shop: Make, operator: Operator) -> None:
-    """ZooKeeper has its own in test_dubbo.py. A lone Eureka or rnacos forgets everybody when it is killed: its
-    consumers have nobody to call then, whatever becomes of the release."""
+    """ZooKeeper has its own in test_dubbo.py. A lone Eureka or rnacos forgets everybody when it is killed, and those
+    who believe it have nobody to call then, whatever becomes of the release."""
     app = shop().cared_for()
     with running(app.box, Plan(rate=RATE, callers=app.followers()), namespace=app.namespace) as run:
         wait_until_answered(run)
