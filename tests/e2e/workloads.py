@@ -222,6 +222,16 @@ class Web:
         )
 
 
+@dataclass(frozen=True)
+class WithoutRoute(Web):
+    """For a box without a gateway."""
+
+    def deploy(self) -> Self:
+        self.box.apply([self.deployment(), *self.services()])
+        self.box.kubectl("rollout", "status", "deployment/web", "-n", self.namespace, "--timeout=90s")
+        return self
+
+
 def fewest_ready(box: Box, namespace: str, during: float) -> int:
     """The fewest ready endpoints of the Service `web`, looked at all the time for so many seconds."""
     fewest = 10**9

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tests.e2e.workloads import Manifest, Web
+from tests.e2e.workloads import Manifest, WithoutRoute
 
 PAUSED = "autoscaling.keda.sh/paused-scale-in"
 NOTE = "lossless.dev/original-behavior"
@@ -20,8 +20,8 @@ HASTY: Mapping[str, Any] = {"scaleDown": {"stabilizationWindowSeconds": 0}}
 
 
 @dataclass(frozen=True)
-class Scaled(Web):
-    """`Web` with a request for CPU, and an autoscaler to go with it."""
+class Scaled(WithoutRoute):
+    """A Web with a request for CPU, and an autoscaler to go with it."""
 
     cpu: str = "100m"
 
@@ -29,10 +29,6 @@ class Scaled(Web):
         made = super().deployment(version)
         made["spec"]["template"]["spec"]["containers"][0]["resources"] = {"requests": {"cpu": self.cpu}}
         return made
-
-    def route(self) -> Manifest:
-        """There is no gateway here."""
-        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "none", "namespace": self.namespace}}
 
     def autoscale(self, *metrics: Manifest, least: int = 1, most: int = 10, behavior: Any = HASTY, **more: Any) -> Any:
         """Put an autoscaler beside it, with `more` in its metadata. Says what its behavior is, as it is stored."""

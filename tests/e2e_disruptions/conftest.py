@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
 from localcluster.box import Box
 from tests.e2e.one_operator import _operator, operator  # noqa: F401
-from tests.e2e.workloads import Web
+from tests.e2e.workloads import WithoutRoute
 from tests.installed import install
 
 QUICK = ("--node-monitor-grace-period=25s",)
@@ -28,17 +28,10 @@ def box(request: pytest.FixtureRequest) -> Iterator[Box]:
 
 
 @pytest.fixture
-def web(box: Box, make_namespace: Callable[[], str]) -> Callable[..., Web]:
+def web(box: Box, make_namespace: Callable[[], str]) -> Callable[..., WithoutRoute]:
     """Makes a Web in a namespace of its own. It has no route: there is no gateway here."""
 
-    def make(**changes: Any) -> Web:
+    def make(**changes: Any) -> WithoutRoute:
         return WithoutRoute(box, make_namespace(), **changes)
 
     return make
-
-
-class WithoutRoute(Web):
-    def deploy(self) -> Self:
-        self.box.apply([self.deployment(), *self.services()])
-        self.box.kubectl("rollout", "status", "deployment/web", "-n", self.namespace, "--timeout=90s")
-        return self
