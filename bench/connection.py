@@ -15,12 +15,15 @@ from urllib.parse import urlsplit
 class Connection:
     """As the user of a kubeconfig of the box. A context manager."""
 
-    def __init__(self, kubeconfig: Path) -> None:
+    def __init__(self, kubeconfig: Path, impersonates: str = "") -> None:
+        """`impersonates` is a user in whose name everything is asked."""
         config = json.loads(kubeconfig.read_text())
         cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
         authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
         where = urlsplit(cluster["server"])
         self._headers = {"Authorization": f"Bearer {user['token']}", "Content-Type": "application/json"}
+        if impersonates:
+            self._headers["Impersonate-User"] = impersonates
         self._connection = http.client.HTTPSConnection(
             where.netloc, context=ssl.create_default_context(cadata=authority), timeout=30
         )
@@ -33,10 +36,10 @@ class Connection:
     ) -> None:
         self._connection.close()
 
-    def post(self, path: str, body: str) -> None:
-        """Raises RuntimeError when it is not created."""
-        self._connection.request("POST", path, body, self._headers)
+    def request(self, method: str, path: str, body: str = "") -> None:
+        """Raises RuntimeError when it is not done."""
+        self._connection.request(method, path, body, self._headers)
         response = self._connection.getresponse()
         answer: Any = response.read()
-        if response.status != 201:
-            raise RuntimeError(f"POST {path}: {response.status}: {answer[:300]!r}")
+        if response.status not in (200, 201):
+            raise RuntimeError(f"{method} {path}: {response.status}: {answer[:300]!r}")

@@ -1,10 +1,10 @@
-"""What the door in costs each pod that is created, whoever's it is."""
+"""What the doors cost each pod that is created or deleted, whoever's it is."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,59 +21,80 @@ COST_BAR = 10
 """Milliseconds more with the most of them (issue 5)."""
 
 
+CONTROLLER = "system:serviceaccount:kube-system:replicaset-controller"
+
+
 @dataclass(slots=True)
 class Case:
-    """A pod, and where it is created."""
+    """What is asked for, as if in earnest."""
 
     name: str
     means: str
+    method: str
     path: str
-    body: str
+    body: str = ""
     seconds: list[float] = field(default_factory=list)
 
 
 def pod_creation(bed: Testbed) -> Iterator[Figure]:
-    """Dry-run creations (everything but the write to etcd) in namespaces with 0 to 200 LosslessRollouts, in turns, over
-    one kept-alive connection."""
+    """Dry runs (everything but the write to etcd) by the ReplicaSet controller in namespaces with 0 to 200
+    LosslessRollouts, in turns, over one kept-alive connection."""
     rounds = bed.choose(150, 40)
     with ExitStack() as stack:
-        cases = []
+        creations, deletions = [], []
         for count in COUNTS:
             namespace = stack.enter_context(bed.namespace(f"creation-{count}", wait=False))
             if count:
                 items = [workload.lossless(f"web-{number}", namespace) for number in range(count)]
                 bed.box.kubectl("apply", "-f", "-", input=as_list(items))
-            means = f"creation of a targeted pod, {count} LosslessRollouts in its namespace"
-            cases.append(_case(f"targeted-{count}", means, namespace, owner=f"web-{max(0, count - 1)}"))
-        means = f"creation of a pod of another Deployment, {count} LosslessRollouts in its namespace"
-        cases.append(_case(f"other-deployment-{count}", means, namespace, owner="somebody-else"))
-        means = f"creation of a pod of no Deployment, {count} LosslessRollouts in its namespace"
-        cases.append(_case(f"no-deployment-{count}", means, namespace, owner=None))
+            target, there = f"web-{max(0, count - 1)}", f"{count} LosslessRollouts in its namespace"
+            creations.append(_creation(f"targeted-{count}", f"a targeted pod, {there}", namespace, target))
+            deletions.append(_deletion(bed, f"targeted-{count}", f"a targeted pod, {there}", namespace, target))
+        creations.append(
+            _creation(f"other-deployment-{count}", f"another Deployment's pod, {there}", namespace, "else")
+        )
+        creations.append(_creation(f"no-deployment-{count}", f"a pod of no Deployment, {there}", namespace, None))
+        deletions.append(_deletion(bed, f"other-{count}", f"another pod, {there}", namespace, None))
         time.sleep(5)  # Admission knows of them through watches; the operator has said its word on each.
-        with Connection(bed.box.kubeconfig) as connection:
+        with Connection(bed.box.kubeconfig, impersonates=CONTROLLER) as connection:
             for number in range(rounds + 5):
-                for case in cases:
+                for case in (*creations, *deletions):
                     began = time.perf_counter()
-                    connection.post(case.path, case.body)
+                    connection.request(case.method, case.path, case.body)
                     if number >= 5:  # The first ones warm everything up.
                         case.seconds.append(time.perf_counter() - began)
-        bare = Spread.of(cases[0].seconds).median
-        for case in cases:
-            spread = Spread.of(each * 1000 for each in case.seconds)
-            detail = {"times_that_without": spread.median / 1000 / bare}
-            bar = bare * 1000 + COST_BAR if case.name == f"targeted-{COUNTS[-1]}" else None
-            yield Figure(f"pod-creation.{case.name}", case.means, spread.median, "ms", bar, spread, detail)
+        for cases in (creations, deletions):
+            yield from _figures(cases)
 
 
-def _case(name: str, means: str, namespace: str, owner: str | None) -> Case:
+def _figures(cases: Sequence[Case]) -> Iterator[Figure]:
+    """The first of them is that with no LosslessRollout."""
+    bare = Spread.of(cases[0].seconds).median * 1000
+    for case in cases:
+        spread = Spread.of(each * 1000 for each in case.seconds)
+        bar = bare + COST_BAR if case.name.endswith(f"targeted-{COUNTS[-1]}") else None
+        detail = {"times_that_without": spread.median / bare}
+        yield Figure(f"pod-creation.{case.name}", case.means, spread.median, "ms", bar, spread, detail)
+
+
+def _creation(name: str, means: str, namespace: str, owner: str | None) -> Case:
     metadata: dict[str, Any] = {"name": "pod"}
     if owner is not None:
         reference = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"{owner}-{HASH}", "uid": "0"}
         metadata |= {"labels": {"pod-template-hash": HASH}, "ownerReferences": [{**reference, "controller": True}]}
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": metadata,
-        "spec": {"containers": [{"name": "app", "image": "none"}]},
-    }
-    return Case(name, means, f"/api/v1/namespaces/{namespace}/pods?dryRun=All", json.dumps(pod))
+    path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
+    return Case(f"create-{name}", f"creation of {means}", "POST", path, json.dumps(_pod(metadata)))
+
+
+def _deletion(bed: Testbed, name: str, means: str, namespace: str, rollout: str | None) -> Case:
+    """Of a pod that is on no node, so that the door is open for it."""
+    labels = {"lossless.dev/rollout": rollout} if rollout else {}
+    pod = _pod({"name": name, "namespace": namespace, "labels": labels})
+    bed.box.api.request("POST", f"/api/v1/namespaces/{namespace}/pods", pod)
+    path = f"/api/v1/namespaces/{namespace}/pods/{name}?dryRun=All"
+    return Case(f"delete-{name}", f"deletion of {means}", "DELETE", path)
+
+
+def _pod(metadata: dict[str, Any]) -> dict[str, Any]:
+    spec = {"schedulerName": "nobody", "containers": [{"name": "app", "image": "none"}]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
