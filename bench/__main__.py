@@ -1,4 +1,4 @@
-"""`python -m bench [NAME …]`: what the operator costs. Prints a table and writes `build/bench.json`.
+"""`python -m bench [NAME …]`: what the operator costs. Prints a table, writes `build/bench.json` and a page beside it.
 
 Ends with 0 unless a measurement failed: a missed bar is a figure, not an error.
 """
@@ -18,6 +18,7 @@ from typing import Any
 from bench.figure import Figure
 from bench.machine import load, machine
 from bench.measurements import LARGE, MEASUREMENTS, Measurement
+from bench.report import report
 from bench.table import table
 from bench.testbed import Testbed, large_testbed, testbed
 from localcluster.errors import MissingRequirement
@@ -59,9 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     result = {"machine": about, "measurements": runs, "figures": [figure.to_json() for figure in figures]}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=2) + "\n")
+    page = options.out.with_suffix(".html")
     print(f"\n{table(figures)}\n")
     loads = [run[key] for run in runs.values() for key in ("load_before", "load_after")]
-    print(f"{about['cores']} cores, load {min(loads)} to {max(loads)}; Kubernetes {version}; see {options.out}.")
+    where = f"{about['cores']} cores, load {min(loads)} to {max(loads)}; Kubernetes {version}"
+    page.write_text(report(figures, where))
+    print(f"{where}; see {options.out} and {page}.")
     failed = [f"{name}: {run['failed']}" for name, run in runs.items() if "failed" in run]
     for each in failed:
         print(f"bench: FAILED: {each}", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -25,6 +25,10 @@ class Figure:
     """Of the samples, where the value is one of their ranks."""
     detail: Mapping[str, Any] = field(default_factory=dict)
     """What helps to understand the value: counts by kind, the two sides of a ratio."""
+
+    over_time: Sequence[tuple[float, float]] = ()
+    """What it was worked out from, as it changed: each value with the second from which on it held, and the last one
+    once more at the end."""
 
     @property
     def met(self) -> bool | None:

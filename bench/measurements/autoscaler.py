@@ -43,7 +43,8 @@ class Wanted:
         return sum(max(0, wanted - needed) * (end - at) for (at, wanted), end in zip(self.turns, ends, strict=True))
 
     def told(self, began: float) -> Sequence[tuple[float, int]]:
-        return [(round(at - began, 1), wanted) for at, wanted in self.turns]
+        turns = [*self.turns, (self.ended, self.turns[-1][1])]
+        return [(round(at - began, 1), wanted) for at, wanted in turns]
 
 
 def autoscaler(bed: Testbed) -> Iterator[Figure]:
@@ -61,27 +62,19 @@ def autoscaler(bed: Testbed) -> Iterator[Figure]:
                 "replica·s",
                 BAR_EXTRA * runs["native"] if protected else None,
                 detail={
-                    "wanted": wanted.told(began),
                     "lost": len(outcome.lost),
                     "sent": outcome.sent,
                     "p99_ms": round(outcome.p99, 1),
                 },
+                over_time=wanted.told(began),
             )
-        steps = {name: _stepped(bed, name, protected) for name, protected in (("native", False), ("doors", True))}
-        yield Figure(
-            "autoscaler.native.step",
-            "a load three times as high: until it is met, without a release",
-            steps["native"],
-            "s",
-        )
-        yield Figure(
-            "autoscaler.doors.step",
-            "the same in the middle of a release behind the doors, compared with that",
-            steps["doors"] / steps["native"],
-            "times",
-            BAR_STEP,
-            detail=steps,
-        )
+        native, turns = _stepped(bed, "native", in_a_release=False)
+        means = "a load three times as high: until it is met, without a release"
+        yield Figure("autoscaler.native.step", means, native, "s", over_time=turns)
+        doors, turns = _stepped(bed, "doors", in_a_release=True)
+        means = "the same in the middle of a release behind the doors, compared with that"
+        detail = {"seconds": doors, "compared_with_seconds": native}
+        yield Figure("autoscaler.doors.step", means, doors / native, "times", BAR_STEP, detail=detail, over_time=turns)
 
 
 def _released(bed: Testbed, name: str, protected: bool) -> tuple[Wanted, float, Outcome]:
@@ -101,8 +94,9 @@ def _released(bed: Testbed, name: str, protected: bool) -> tuple[Wanted, float, 
     return wanted, began, outcome.window("release")
 
 
-def _stepped(bed: Testbed, name: str, in_a_release: bool) -> float:
-    """Seconds from a load three times as high until as many pods are wanted, and ready, as it needs."""
+def _stepped(bed: Testbed, name: str, in_a_release: bool) -> tuple[float, Sequence[tuple[float, int]]]:
+    """Seconds from a load three times as high until as many pods are wanted, and ready, as it needs; and how many were
+    wanted."""
     with _scaled(bed, f"step-{name}", in_a_release, "90s") as (namespace, url):
         callers = (Fresh(url),)
         with (
@@ -119,7 +113,7 @@ def _stepped(bed: Testbed, name: str, in_a_release: bool) -> float:
                 bed.box.wait_until(lambda: _is_met(bed, namespace), 240, "the load is met", every=0.5)
                 seconds = time.time() - began
     bed.say(f"{name}: after {seconds:.1f} s: {json.dumps(wanted.told(began))}")
-    return seconds
+    return seconds, wanted.told(began)
 
 
 def _is_met(bed: Testbed, namespace: str) -> bool:
