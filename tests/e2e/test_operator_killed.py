@@ -22,17 +22,19 @@ STORM_SECONDS = float(os.environ.get("STORM_SECONDS", "30"))
 
 
 def test_killed_at_each_stage_of_a_passage(web: Callable[..., Web], operator: Operator, box: Box) -> None:
-    app = web(replicas=2, strategy={"maxSurge": "100%", "maxUnavailable": 0}).deploy()
     warm = {"requests": [{"port": "http", "path": "/slow?s=0.1", "count": 20, "concurrency": 1}]}
-    app.protect(warmup=warm, drain={"settle": f"{SETTLE:g}s"}).wait_until_cared_for()
+    app = web(replicas=2, strategy={"maxSurge": "100%", "maxUnavailable": 0})
+    app.gated(warmup=warm, drain={"settle": f"{SETTLE:g}s"})
+    old = {pod["metadata"]["uid"] for pod in app.pods()}
     histories: dict[str, dict[str, str]] = {}
     with running(box, Plan(rate=100, callers=app.callers()), namespace=app.namespace) as run:
-        for number, stage in enumerate(STAGES):
-            old = {pod["metadata"]["uid"] for pod in app.pods()}
-            app.release(f"killed-{number}")
+        app.release("2")
+        for stage in STAGES:
             kill_at(stage, app, operator, old)
+            run.mark(f"killed at {stage}")
+            _released(app, histories)
             operator.start()
-            box.wait_until(lambda: _released(app, histories), 120, f"released, after a kill at {stage}")
+        box.wait_until(lambda: _released(app, histories), 120, "released, after a kill at each stage")
         outcome = run.finish()
     assert not outcome.lost, outcome.explain()
     drained_pods = {
