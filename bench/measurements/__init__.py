@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from bench.figure import Figure
 from bench.measurements.autoscaler import autoscaler
 from bench.measurements.back_off import back_off
+from bench.measurements.cold import cold
 from bench.measurements.idle import idle
 from bench.measurements.one_by_one import one_by_one
 from bench.measurements.pod_creation import pod_creation
@@ -26,6 +27,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "scale-in": scale_in,
     "pod-creation": pod_creation,
     "ramp": ramp,
+    "cold": cold,
     "autoscaler": autoscaler,
     "idle": idle,
 }
