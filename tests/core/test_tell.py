@@ -150,6 +150,13 @@ class TestOneThatTellsNothingAfterwards:
         assert told(at(NO_KEY, running()))[1] == []
         assert told(at(KEY, running(), kept=ORIGINAL))[1] == [("etcd", 0.0)]
 
+    def test_one_that_registers_only_after_it_was_told_has_its_key_kept_and_is_told_again(self) -> None:
+        """It was withdrawn while it started: nothing was there, and that is what was kept."""
+        early = replace(KEY, told_out=True)
+        passage, now = told(at(early, withdrawn_pod(), kept="", out=True))
+        assert (passage.original("etcd"), now) == (ORIGINAL, [])
+        assert told(at(early, withdrawn_pod(), kept=ORIGINAL, out=True))[1] == [("etcd", 0.0)]
+
     def test_one_that_is_there_again_is_told_again(self) -> None:
         back = replace(KEY, told_out=True)
         assert told(at(back, withdrawn_pod(), kept=ORIGINAL, out=True))[1] == [("etcd", 0.0)]

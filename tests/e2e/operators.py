@@ -71,7 +71,7 @@ def kill_at(stage: str, web: Web, operator: Operator, old: set[str]) -> None:
             for pod in web.pods()
         )
 
-    web.box.wait_until(seen, 60, f"a pod is {stage}", every=0.01)
+    web.box.wait_until(seen, 60, f"a pod is {stage}", every=0.03)
     operator.kill()
 
 

@@ -251,11 +251,8 @@ class Shop(Web):
         return self
 
     def cared_for(self, **spec: Any) -> Self:
-        """Deployed, with a LosslessRollout beside it that names the registry."""
-        self.deploy()
-        self.protect(**{"drain": {"settle": "1s"}, "traffic": {"registries": [self.named()]}, **spec})
-        self.wait_until_cared_for()
-        return self
+        """Born behind its doors, with a LosslessRollout that names the registry."""
+        return self.gated(**{"drain": {"settle": "1s"}, "traffic": {"registries": [self.named()]}, **spec})
 
     def named(self) -> Mapping[str, Any]:
         return self.registry.spec(self.namespace)

@@ -55,7 +55,7 @@ def _kept(passage: Passage, one: Registered, want: float) -> Passage:
         return _without(passage, one.source) if _is_back(passage, one) else passage
     if not one.original and one.fraction is None:
         return passage
-    if passage.original(one.source) is not None and not one.replaces:
+    if _says_enough(passage.original(one.source), one):
         return passage
     originals = {**dict(passage.originals), one.source: one.original}
     return replace(passage, originals=tuple(sorted(originals.items())))
@@ -81,7 +81,12 @@ def _is_kept(passage: Passage, one: Registered) -> bool:
     kept = passage.original(one.source)
     if kept is None:
         return one.blind and not one.original
-    return not one.replaces or kept == one.original
+    return kept == one.original or _says_enough(kept, one)
+
+
+def _says_enough(kept: str | None, one: Registered) -> bool:
+    """What was kept before it had registered says nothing of what it has registered since."""
+    return kept is not None and not one.replaces and (bool(kept) or not one.original)
 
 
 def _differs(pod: Pod, one: Registered, want: float) -> bool:
