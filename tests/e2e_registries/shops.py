@@ -138,6 +138,7 @@ class NacosRegistry(OfOneServer):
     """rnacos, with a consumer that asks twice a second."""
 
     kind = "nacos"
+    weights: tuple[int, ...] = (2,)
 
     def flags(self, service: str) -> Sequence[str]:
         # rnacos takes a weight of exactly 1 for none at all (see its word of caution).
@@ -156,7 +157,7 @@ class NacosRegistry(OfOneServer):
         assert answer is not None
         return {
             f"{one['ip']}:{one['port']}": ""
-            if one["enabled"] and one["weight"] == 2
+            if one["enabled"] and one["weight"] in self.weights
             else f"enabled={one['enabled']}, weight {one['weight']}"
             for one in json.loads(answer)["hosts"]
         }
@@ -166,6 +167,8 @@ class ProtectedNacosRegistry(NacosRegistry):
     """The same server; its consumers are Nacos' own clients, which do not believe a server that knows nobody."""
 
     kind = "nacos-protected"
+    # Of whom it has forgotten it makes an instance anew by a beat alone, and takes no weight from that.
+    weights = (2, 1)
 
     def consumer(self, service: str) -> Sequence[str]:
         return java.nacos(service, self.server.url, push_empty_protection=True)

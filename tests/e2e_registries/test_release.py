@@ -15,7 +15,7 @@ RATE = 100
 
 
 STAGES = ("Warming", "Admitted", "Withdrawn", "Draining", "Drained")
-WARM = {"requests": [{"port": "http", "path": "/slow?s=0.1", "count": 20, "concurrency": 1}]}
+WARM = {"requests": [{"port": "http", "path": "/slow?s=0.1", "count": 10, "concurrency": 1}]}
 
 
 def released(shop: FollowedShop, meanwhile: Callable[[LoadRun], None] = lambda run: None) -> Outcome:
