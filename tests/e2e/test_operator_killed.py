@@ -12,7 +12,7 @@ import pytest
 
 from localcluster.box import Box
 from localcluster.load import Plan, running
-from tests.e2e.operators import Operator, kill_at, leader
+from tests.e2e.operators import Operator, kill_at, leader, wait_for_leader
 from tests.e2e.workloads import Web
 
 STAGES = ["Starting", "Warming", "Admitted", "Withdrawn", "Draining", "Drained"]
@@ -104,8 +104,8 @@ def test_a_storm_in_which_the_leader_is_killed_every_five_seconds_loses_nothing(
         end = time.monotonic() + STORM_SECONDS
         while time.monotonic() < end:
             next(moves)()
-            victim = replicas[leader(box)]
-            victim.kill()
+            victim = replicas[wait_for_leader(box)]
+            victim.kill_long_ago()
             run.mark(f"killed {victim.identity}")
             time.sleep(1)
             victim.start()
