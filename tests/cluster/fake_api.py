@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from copy import deepcopy
 from typing import Any
 
 from lossless.cluster.errors import ClusterError, Conflict, NotFound
-from lossless.cluster.gateway import Gateway, Listing, PatchType
+from lossless.cluster.gateway import Gateway, Listing, Page, PatchType
 from lossless.cluster.resources import Raw, Resource
 
 
@@ -45,6 +45,12 @@ class FakeApi(Gateway):
         found = [raw for (kind, _), raw in self.objects.items() if kind == resource]
         found = [raw for raw in found if equal.items() <= (raw["metadata"].get("labels") or {}).items()]
         return Listing(tuple(deepcopy(found)), str(self._version))
+
+    async def pages(
+        self, resource: Resource, namespace: str | None = None, label_selector: str = ""
+    ) -> AsyncIterator[Page]:
+        listing = await self.list(resource, namespace, label_selector)
+        yield Page(listing.items, listing.resource_version, begins=True)
 
     async def patch(
         self,

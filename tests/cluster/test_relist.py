@@ -10,7 +10,7 @@ import pytest
 
 from lossless.cluster import relist
 from lossless.cluster.errors import NotFound, Unavailable
-from lossless.cluster.gateway import Listing
+from lossless.cluster.gateway import Listing, Page
 from lossless.cluster.relist import Relister
 from lossless.cluster.resources import ARGO_ROLLOUTS, PODS, ROLLOUTS, Resource
 from lossless.cluster.scope import Scope
@@ -71,6 +71,25 @@ async def test_a_crd_that_is_not_there_is_no_reason_to_wait() -> None:
     api.broken[ROLLOUTS] = [NotFound("LIST losslessrollouts", "no such kind", 404)]
     async with running(api, Store()) as relister:
         await asyncio.wait_for(relister.synced.wait(), 2)
+
+
+async def test_of_a_list_that_begins_anew_the_first_pages_do_not_count() -> None:
+    """It took so long that the rest of them was no longer kept, and meanwhile a pod has vanished."""
+
+    class Slow(Api):
+        async def pages(
+            self, resource: Resource, namespace: str | None = None, label_selector: str = ""
+        ) -> AsyncIterator[Page]:
+            if resource is PODS:
+                yield Page((objects.pod("gone"),), "1000000", begins=True)
+                yield Page((objects.pod("stays"),), "1000001", begins=True)
+            else:
+                yield Page((), "1000001", begins=True)
+
+    store = Store()
+    async with running(Slow(), store) as relister:
+        await asyncio.wait_for(relister.synced.wait(), 2)
+    assert [pod.name for pod in store.pods] == ["stays"]
 
 
 async def test_after_kopfs_own_list_one_list_of_ours_finds_what_vanished() -> None:

@@ -5,7 +5,7 @@ server knows, and parse a list of 1,000 pods in 430 ms where ``json`` takes 17.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
@@ -50,6 +50,15 @@ class Listing:
     resource_version: str
 
 
+@dataclass(frozen=True, slots=True)
+class Page(Listing):
+    """A part of what a LIST found."""
+
+    begins: bool
+    """It is the first one. If it comes in the middle, the rest of the list was of a version that is no longer kept: it
+    begins anew, and what came before does not count."""
+
+
 Counted = Callable[[str, str, int], None]
 """Told of every attempt: verb, resource, HTTP status (0: no answer)."""
 
@@ -82,9 +91,23 @@ class Gateway:
         return await self._ask("get", resource.plural, "GET", resource.path(namespace, name))
 
     async def list(self, resource: Resource, namespace: str | None = None, label_selector: str = "") -> Listing:
-        """All objects of a kind, in a namespace or everywhere, page by page."""
+        """All objects of a kind, in a namespace or everywhere."""
         items: list[Raw] = []
-        query = {"limit": str(PAGE)} | ({"labelSelector": label_selector} if label_selector else {})
+        version = ""
+        async for page in self.pages(resource, namespace, label_selector):
+            if page.begins:
+                items.clear()
+            items += page.items
+            version = page.resource_version
+        return Listing(tuple(items), version)
+
+    async def pages(
+        self, resource: Resource, namespace: str | None = None, label_selector: str = ""
+    ) -> AsyncIterator[Page]:
+        """As `list`, for who need not have all of it in memory at a time."""
+        selected = {"labelSelector": label_selector} if label_selector else {}
+        query = {"limit": str(PAGE), **selected}
+        begins = True
         while True:
             try:
                 page = await self._ask("list", resource.plural, "GET", resource.path(namespace), query=query)
@@ -92,13 +115,13 @@ class Gateway:
                 if "continue" not in query:
                     raise
                 # It took so long that the rest is of a version that is no longer kept: all of it at once, then.
-                items, query = [], {key: text for key, text in query.items() if key == "labelSelector"}
+                query, begins = selected, True
                 continue
-            items += page.get("items") or []
+            yield Page(tuple(page.get("items") or ()), page["metadata"].get("resourceVersion", ""), begins)
             following = page["metadata"].get("continue")
             if not following:
-                return Listing(tuple(items), page["metadata"].get("resourceVersion", ""))
-            query["continue"] = following
+                return
+            query, begins = {**query, "continue": following}, False
 
     async def patch(
         self,

@@ -97,13 +97,20 @@ class Relister:
             self._changed(Change(ROLLOUTS, rollout, rollout))
 
     async def _list_part(self, resource: Resource, namespace: str | None) -> None:
-        listing = await self._gateway.list(resource, namespace, self._scope.label_selector(resource))
-
         def concerns(seen: Any) -> bool:
             # Pods that do not carry our label yet are known from elsewhere, and are not in this list.
             return (namespace is None or seen.namespace == namespace) and (resource is not PODS or bool(seen.rollout))
 
-        for change in self._store.table(resource).replace(listing, concerns):
+        table, listed, version = self._store.table(resource), set[str](), ""
+        async for page in self._gateway.pages(resource, namespace, self._scope.label_selector(resource)):
+            if page.begins:
+                listed.clear()
+            version = page.resource_version
+            for raw in page.items:
+                listed.add(raw["metadata"]["uid"])
+                if change := table.put(raw):
+                    self._changed(change)
+        for change in table.forget_others(listed, version, concerns):
             self._changed(change)
 
 

@@ -5,7 +5,7 @@ and lists. Each may be late, so of two versions of an object the one with the hi
 object that is gone stays gone. (To compare them as numbers is what etcd always allowed, and Kubernetes since 1.35.)
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
@@ -110,13 +110,19 @@ class Table(Generic[T]):
         """Take in a list: what it has, and that nothing else of what it `concerns` is there."""
         changes = [self.put(raw) for raw in listing.items]
         listed = {raw["metadata"]["uid"] for raw in listing.items}
-        at = _integer(listing.resource_version)
+        return [change for change in changes if change] + self.forget_others(listed, listing.resource_version, concerns)
+
+    def forget_others(
+        self, listed: Collection[str], resource_version: str, concerns: Callable[[T], bool]
+    ) -> list[Change[T]]:
+        """These (uids) were all that was there of what it `concerns`, at that version."""
+        at = _integer(resource_version)
         vanished = [
             uid
             for uid, entry in self._entries.items()
             if uid not in listed and entry.version <= at and concerns(entry.seen)
         ]
-        changes += [self.remove(uid, at) for uid in vanished]
+        changes = [self.remove(uid, at) for uid in vanished]
         return [change for change in changes if change is not None]
 
     def named(self, namespace: str, name: str) -> T | None:

@@ -183,6 +183,8 @@ class _Engine(threading.Thread):
         settings.networking.request_timeout = 30
         settings.watching.connect_timeout = 5
         settings.watching.chunk_size = 500
+        # So long Kopf keeps each object that it has told of: at a start that is all of them at once.
+        settings.queueing.idle_timeout = 0.5
         for resource in self._scope.watched:
             if selector := self._scope.label_selector(resource):
                 settings.watching.label_selectors[resource.group, resource.version, resource.plural] = selector
