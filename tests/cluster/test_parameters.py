@@ -111,6 +111,11 @@ async def test_what_could_not_be_written_is_written_the_next_time(told: Told) ->
     with pytest.raises(Forbidden):
         await told.parameters.ensure(NS)
     assert await told.targets() == ["Deployment/web=web/5"]
+    told.has("api", targetRef={"name": "api"})
+    told.api.failures["apply", names.PARAMETERS] = Forbidden("PATCH", "no", 403)
+    with pytest.raises(Forbidden):
+        await told.parameters.ensure(NS)
+    assert await told.targets() == ["Deployment/api=api/5", "Deployment/web=web/5"]
 
 
 async def test_without_rollouts_it_is_the_garbage_collectors(told: Told) -> None:

@@ -93,5 +93,6 @@ class Adoption:
         def concerns(pod: SeenPod) -> bool:
             return not pod.rollout and pod.core.group in owners
 
-        for change in self.store.pods.replace(Listing(ours, listing.resource_version), concerns):
+        known = self.store.pods.uids("owner", *owners)
+        for change in self.store.pods.replace(Listing(ours, listing.resource_version), concerns, known):
             self.changed(change)

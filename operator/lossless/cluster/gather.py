@@ -113,15 +113,19 @@ def sightings_of(store: Store, namespace: str, pods: Sequence[SeenPod]) -> Mappi
 
 def services_of(store: Store, namespace: str, pods: Sequence[Subject]) -> Services:
     """The Services of a namespace as a traffic source: as much of them as may have to do with these pods."""
-    services = tuple(store.services.where("namespace", namespace))
-    selecting = [one for one in services if any(one.selects(pod.labels) for pod in pods)]
+    labels = {label for pod in pods for label in pod.labels.items()}
+    candidates = {one.name: one for label in labels for one in store.services.where("label", (namespace, label))}
+    services = {one.name: one for one in candidates.values() if any(one.selects(pod.labels) for pod in pods)}
     slices: dict[str, EndpointSlice] = {}
-    for service in selecting:
-        slices |= {one.name: one for one in store.slices.where("service", (namespace, service.name))}
+    for name in services:
+        slices |= {one.name: one for one in store.slices.where("service", (namespace, name))}
     for pod in pods:
         for who in (pod.uid, *pod.addresses):
             slices |= {one.name: one for one in store.slices.where("endpoint", (namespace, who))}
-    return Services(services, tuple(slices.values()))
+    for listed in slices.values():
+        if listed.service not in services and (service := store.services.named(namespace, listed.service)):
+            services[service.name] = service
+    return Services(tuple(services.values()), tuple(slices.values()))
 
 
 def left_behind(

@@ -56,7 +56,8 @@ class LiveReader:
         def concerns(one: EndpointSlice) -> bool:
             return one.namespace == namespace and one.service in services
 
-        for change in self.store.slices.replace(listing, concerns):
+        known = self.store.slices.uids("service", *((namespace, service) for service in services))
+        for change in self.store.slices.replace(listing, concerns, known):
             self._told(change)
 
     def _told(self, change: Change[Any] | None) -> None:

@@ -42,6 +42,8 @@ class Parameters:
         self._store = store
         self._clock = clock
         self._written: dict[str, tuple[Raw, float]] = {}
+        self._known: dict[str, list[SeenRollout]] = {}
+        """From whom what was written was worked out."""
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def ensure(self, namespace: str) -> None:
@@ -54,13 +56,19 @@ class Parameters:
             rollouts = list(self._store.rollouts.where("namespace", namespace))
             if not rollouts:  # It has no owner left: the garbage collector's.
                 self._written.pop(namespace, None)
+                self._known.pop(namespace, None)
+                return
+            written, at = self._written.get(namespace, (None, 0.0))
+            believed = self._clock() - at <= BELIEVED_FOR
+            if believed and self._known.get(namespace) == rollouts:
+                self._known[namespace] = rollouts  # Equal ones are compared faster if they are the same.
                 return
             enforced = [one for one in rollouts if _is_enforced(self._store, one)]
             wanted = document(namespace, rollouts, enforced)
-            written, at = self._written.get(namespace, (None, 0.0))
-            if written != wanted or self._clock() - at > BELIEVED_FOR:
+            if written != wanted or not believed:
                 await self._gateway.apply(LIMIT_RANGES, namespace, names.PARAMETERS, wanted, MANAGER)
                 self._written[namespace] = (wanted, self._clock())
+            self._known[namespace] = rollouts
 
 
 def document(namespace: str, rollouts: Iterable[SeenRollout], enforced: Iterable[SeenRollout]) -> Raw:

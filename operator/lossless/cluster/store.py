@@ -106,8 +106,10 @@ class Table(Generic[T]):
         del self._entries[uid]
         return Change(self.resource, known.seen, None)
 
-    def replace(self, listing: Listing, concerns: Callable[[T], bool]) -> list[Change[T]]:
-        """Take in a list: what it has, and that nothing else of what it `concerns` is there."""
+    def replace(
+        self, listing: Listing, concerns: Callable[[T], bool], among: Iterable[str] | None = None
+    ) -> list[Change[T]]:
+        """Take in a list: what it has, and that nothing else of what it `concerns` is there. `among` as below."""
         changes = [self.put(raw) for raw in listing.items]
         listed = {raw["metadata"]["uid"] for raw in listing.items}
         return [change for change in changes if change] + self.forget_others(listed, listing.resource_version, concerns)
@@ -143,6 +145,10 @@ class Table(Generic[T]):
         """The objects that an index has under a key, oldest acquaintance first."""
         for uid in self._found.get((index, key), {}):
             yield self._entries[uid].seen
+
+    def uids(self, index: str, *keys: Hashable) -> set[str]:
+        """The uids that an index has under any of these keys."""
+        return {uid for key in keys for uid in self._found.get((index, key), {})}
 
     def __iter__(self) -> Iterator[T]:
         return (entry.seen for entry in self._entries.values())
@@ -206,7 +212,13 @@ class Store:
         )
     )
     services: Table[Service] = field(
-        default_factory=lambda: Table(SERVICES, Service.parse, namespace=lambda one: (one.namespace,))
+        default_factory=lambda: Table(
+            SERVICES,
+            Service.parse,
+            namespace=lambda one: (one.namespace,),
+            # By one label of those that it selects: whoever has them all has this one.
+            label=lambda one: ((one.namespace, one.selector[0]),) if one.selector else (),
+        )
     )
     slices: Table[EndpointSlice] = field(
         default_factory=lambda: Table(

@@ -88,7 +88,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """All Services and EndpointSlices of one namespace, as a traffic source."""
+    """The Services and EndpointSlices of one namespace that may have to do with some pods, as a traffic source."""
 
     services: Sequence[Service]
     slices: Sequence[EndpointSlice]
