@@ -19,7 +19,8 @@ from lossless.cluster.watches import Watches
 from lossless.cluster.workload import kind_of
 from lossless.cluster.workqueue import WorkQueue
 
-WORKERS: Final = 8
+WORKERS: Final = 16
+"""They mostly wait for the API server. With half as many, a release beside a hundred others waited for its turns."""
 STUCK_AFTER: Final = 60.0
 TURN: Final = 50.0
 """Seconds. A turn that takes longer is cut off and begun anew: a slow API server is no reason to restart us, so a key
