@@ -11,6 +11,7 @@ from collections.abc import Callable
 from localcluster.timeline import PodHistory, PodState, Timeline
 
 GATE = "lossless.dev/admitted"
+WITHDRAWN_AT = "lossless.dev/withdrawn-at"
 DRAINED_AT = "lossless.dev/drained-at"
 
 
@@ -27,6 +28,22 @@ def door_in(timeline: Timeline, since: float) -> list[float]:
 def door_out(timeline: Timeline, since: float) -> list[float]:
     """Of each pod that was marked drained after this moment: seconds from the mark to its deletionTimestamp."""
     return _between(timeline, since, lambda state: DRAINED_AT in state.annotations, lambda state: state.terminating)
+
+
+def way_out(timeline: Timeline, since: float) -> list[float]:
+    """Of each pod that was withdrawn after this moment: seconds until it was marked drained, settle included."""
+    return _between(
+        timeline,
+        since,
+        lambda state: WITHDRAWN_AT in state.annotations,
+        lambda state: DRAINED_AT in state.annotations,
+    )
+
+
+def start(timeline: Timeline, since: float) -> list[float]:
+    """Of each pod that was first seen after this moment: seconds from then to its containers being ready. That is the
+    cluster's doing, not ours."""
+    return _between(timeline, since, lambda state: True, lambda state: state.containers_ready)
 
 
 def released_in(timeline: Timeline, since: float) -> float:

@@ -96,6 +96,7 @@ def _released(bed: Testbed, namespaces: list[str], at_once: int) -> Iterator[Fig
     after = bed.scrape()
     yield Figure("scale.releases", f"{at_once} releases of {PODS} pods at once", seconds, "s")
     yield _door_in("scale", timeline, began)
+    yield from _elsewhere("scale", timeline, began)
     yield from _cost("scale", _calls(bed, crowd, began), at_once * PODS, before, after)
     means = "an urgent release in the middle of them, compared with the same one alone"
     yield Figure("scale.urgent", means, urgently / alone, "times", detail={"seconds": urgently, "alone": alone})
@@ -120,6 +121,17 @@ def _door_in(measurement: str, timeline: Timeline, since: float) -> Figure:
     seconds = sorted(passages.door_in(made, since))
     means = "containers ready until admitted, the 99th percentile"
     return Figure(f"{measurement}.door-in", means, percentile(seconds, 99), "s", ADMITTED_BAR, Spread.of(seconds))
+
+
+def _elsewhere(measurement: str, timeline: Timeline, since: float) -> Iterator[Figure]:
+    """Where the rest of the time goes."""
+    for name, means, seconds in (
+        ("start", "a pod made until its containers are ready, the cluster's doing: the median", passages.start),
+        ("way-out", "withdrawn until drained, 2 s of settle in it: the median", passages.way_out),
+        ("door-out", "drained until its controller deletes it: the median", passages.door_out),
+    ):
+        spread = Spread.of(seconds(timeline, since))
+        yield Figure(f"{measurement}.{name}", means, spread.median, "s", None, spread)
 
 
 def _rolled(bed: Testbed, namespace: str, version: str) -> float:

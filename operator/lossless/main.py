@@ -166,7 +166,7 @@ class Operator:
             stack.push_async_callback(commands.close)
             gateway = Gateway(client, self._counted, lambda: leader.leads)
             store = Store()
-            queue: WorkQueue[Key] = WorkQueue(time.monotonic)
+            queue: WorkQueue[Key] = WorkQueue(time.monotonic, group=lambda key: key[0])  # the namespace
             leading = Leading(
                 self._options.scope, self._options.kubeconfig, gateway, store, queue, self._metrics, time.monotonic
             )

@@ -89,6 +89,17 @@ async def test_no_more_keys_at_once_than_there_are_workers() -> None:
     assert sorted(record.done) == ["a", "b", "c"]
 
 
+async def test_groups_take_turns_so_that_nobody_waits_for_all_of_another() -> None:
+    queue: WorkQueue[str] = WorkQueue(asyncio.get_running_loop().time, group=lambda key: key[0])
+    record = Recorder()
+    for key in ("a1", "a2", "a3", "b1", "c1", "b2"):
+        queue.add(key)
+    async with working(queue, record, workers=1):
+        await settle()
+    assert record.done == ["a1", "b1", "c1", "a2", "b2", "a3"]
+    assert queue.depth == 0
+
+
 async def test_of_two_delayed_adds_the_earlier_counts_and_the_later_is_no_second_one() -> None:
     queue: WorkQueue[str] = WorkQueue(asyncio.get_running_loop().time)
     record = Recorder()

@@ -2,13 +2,15 @@
 
 A key waits at most once; it is never worked on twice at the same time; added while it is worked on, it is worked on
 again afterwards; delayed adds collapse to the earliest; failures back off exponentially, each key for itself.
+
+And one more: groups of keys take turns, so that a key never waits for all those of another group.
 """
 
 import asyncio
 import contextlib
 import heapq
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -29,10 +31,13 @@ class Oldest(Generic[K]):
 
 @dataclass
 class WorkQueue(Generic[K]):
-    """Keys to work on. Everything happens on one event loop; `clock` is its monotonic time in seconds."""
+    """Keys to work on. Everything happens on one event loop. `clock` is its monotonic time in seconds; `group` says
+    which keys share a turn."""
 
     clock: Callable[[], float]
-    _due: deque[K] = field(default_factory=deque)
+    group: Callable[[K], Hashable] = lambda key: None
+    _due: OrderedDict[Hashable, deque[K]] = field(default_factory=OrderedDict)
+    """By group, the one whose turn is next first; within it as they came."""
     _since: dict[K, float] = field(default_factory=dict)
     """Of each key that is due: since when."""
     _working: dict[K, float] = field(default_factory=dict)
@@ -52,7 +57,7 @@ class WorkQueue(Generic[K]):
             self._again.add(key)
         elif key not in self._since:
             self._since[key] = self.clock()
-            self._due.append(key)
+            self._due.setdefault(self.group(key), deque()).append(key)
             self._changed.set()
 
     def add_after(self, key: K, seconds: float) -> None:
@@ -103,7 +108,10 @@ class WorkQueue(Generic[K]):
         while True:
             wait = self._promote()
             if self._due:
-                key = self._due.popleft()
+                group, keys = self._due.popitem(last=False)
+                key = keys.popleft()
+                if keys:
+                    self._due[group] = keys
                 del self._since[key]
                 self._working[key] = self.clock()
                 return key
