@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from localcluster import javabuild
 from localcluster.cache import Say
@@ -62,17 +63,14 @@ def eureka(
     return Server(box, f"eureka-{address}", f"{address}:{PORT}", argv, lambda server: server.ask(APPS) is not None)
 
 
-def peers(
-    box: ServerBox, count: int = 2, first: str = ADDRESS, *, cache_update_ms: int = 30_000, say: Say = print
-) -> list[Server]:
+def peers(box: ServerBox, count: int = 2, first: str = ADDRESS, **options: Any) -> list[Server]:
     """Several servers that replicate to each other, none of them started; their addresses follow the first one's.
+
+    `options` are those of `eureka`.
 
     Raises:
         BinariesError: the Java servers are not to be had.
     """
     network, _, last = first.rpartition(".")
     addresses = [f"{network}.{int(last) + number}" for number in range(count)]
-    return [
-        eureka(box, each, [other for other in addresses if other != each], cache_update_ms=cache_update_ms, say=say)
-        for each in addresses
-    ]
+    return [eureka(box, each, [other for other in addresses if other != each], **options) for each in addresses]

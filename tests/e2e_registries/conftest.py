@@ -72,7 +72,10 @@ def eureka_registry(box: Box) -> Iterator[EurekaRegistry]:
 @pytest.fixture(scope="package")
 def eureka_pair_registry(box: Box) -> Iterator[EurekaPair]:
     with ExitStack() as stack:
-        first, second = made(lambda: peers(box, 2, first="10.0.1.90", cache_update_ms=1000))
+        first, second = made(
+            # One of them may bring a dead pod back that the other has forgotten: they are rid of it soon.
+            lambda: peers(box, 2, first="10.0.1.90", cache_update_ms=1000, self_preservation=False, eviction_ms=2000)
+        )
         for each in (first, second):
             each.process.start(wait=False)
             stack.callback(each.kill)

@@ -213,7 +213,7 @@ class EurekaPair(EurekaRegistry):
         self._urls = (first.url, second.url)
 
     def flags(self, service: str) -> Sequence[str]:
-        return (f"--service={service}", *(f"--register=eureka={url}/eureka?heartbeat=2&lease=30" for url in self._urls))
+        return (f"--service={service}", *(f"--register=eureka={url}/eureka?heartbeat=2&lease=6" for url in self._urls))
 
     def spec(self, service: str) -> Mapping[str, Any]:
         eureka = {"servers": [f"{url}/eureka" for url in self._urls], "application": service}

@@ -558,7 +558,7 @@ class TestVolumes:
             pod(
                 "p",
                 shell("c", script, volumeMounts=mounts),
-                shell("other", "until cat /mnt/x/file; do sleep 0.1; done; exec sleep 600")
+                shell("other", "until grep shared /mnt/x/file; do sleep 0.1; done; exec sleep 600")
                 | {"volumeMounts": [{"name": "e", "mountPath": "/mnt/x"}]},
                 volumes=[
                     {"name": "m", "configMap": {"name": "m"}},
