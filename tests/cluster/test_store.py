@@ -76,6 +76,15 @@ def test_a_list_makes_vanish_what_it_does_not_have() -> None:
     assert [pod.name for pod in store.pods] == ["b"]
 
 
+def test_a_list_makes_vanish_nothing_but_what_it_was_looked_for_among() -> None:
+    store = Store()
+    store.pods.put(at(objects.pod("ours", "web-1"), 1000))
+    store.pods.put(at(objects.pod("theirs", "api-1"), 1001))
+    [ours] = [pod for pod in store.pods if pod.name == "ours"]
+    store.pods.replace(Listing((), "1010"), everything, store.pods.uids("owner", ours.core.group))
+    assert [pod.name for pod in store.pods] == ["theirs"]
+
+
 def test_a_list_says_nothing_of_what_is_newer_than_itself() -> None:
     store = Store()
     store.pods.put(at(objects.pod("young"), 1011))

@@ -23,7 +23,7 @@ from lossless.core.world import (
     World,
 )
 from lossless.traffic.registries.book import View
-from lossless.traffic.services import EndpointSlice, Services
+from lossless.traffic.services import EndpointSlice, Service, Services
 from lossless.traffic.source import Subject
 
 UNREADABLE: Final = LosslessRolloutSpec(target_ref=TargetRef(name="unknown"))
@@ -113,9 +113,7 @@ def sightings_of(store: Store, namespace: str, pods: Sequence[SeenPod]) -> Mappi
 
 def services_of(store: Store, namespace: str, pods: Sequence[Subject]) -> Services:
     """The Services of a namespace as a traffic source: as much of them as may have to do with these pods."""
-    labels = {label for pod in pods for label in pod.labels.items()}
-    candidates = {one.name: one for label in labels for one in store.services.where("label", (namespace, label))}
-    services = {one.name: one for one in candidates.values() if any(one.selects(pod.labels) for pod in pods)}
+    services = {one.name: one for pod in pods for one in selecting(store, namespace, pod.labels)}
     slices: dict[str, EndpointSlice] = {}
     for name in services:
         slices |= {one.name: one for one in store.slices.where("service", (namespace, name))}
@@ -126,6 +124,12 @@ def services_of(store: Store, namespace: str, pods: Sequence[Subject]) -> Servic
         if listed.service not in services and (service := store.services.named(namespace, listed.service)):
             services[service.name] = service
     return Services(tuple(services.values()), tuple(slices.values()))
+
+
+def selecting(store: Store, namespace: str, labels: Mapping[str, str]) -> tuple[Service, ...]:
+    """The Services of a namespace that select pods with these labels."""
+    candidates = (one for label in labels.items() for one in store.services.where("label", (namespace, label)))
+    return tuple(one for one in candidates if one.selects(labels))
 
 
 def left_behind(

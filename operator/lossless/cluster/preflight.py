@@ -18,7 +18,7 @@ from lossless.api.resource import Finding
 from lossless.api.routes import RouteRef
 from lossless.cluster.errors import ClusterError, Forbidden, NotFound
 from lossless.cluster.gateway import Gateway
-from lossless.cluster.gather import Gathered
+from lossless.cluster.gather import Gathered, selecting
 from lossless.cluster.interest import Key
 from lossless.cluster.ramping import DESTINATION_RULES, NOT_OURS, NOT_THERE, resource_of
 from lossless.cluster.resources import Raw, Resource
@@ -149,9 +149,7 @@ class Preflight:
         """Those that select the pods that the workload makes."""
         template = self._spec(gathered).get("template") or {}
         labels = (template.get("metadata") or {}).get("labels") or {}
-        return [
-            one for one in self._store.services.where("namespace", gathered.rollout.namespace) if one.selects(labels)
-        ]
+        return selecting(self._store, gathered.rollout.namespace, labels)
 
     def _spec(self, gathered: Gathered) -> Raw:
         """The workload's; empty: there is no such workload."""

@@ -112,17 +112,24 @@ class Table(Generic[T]):
         """Take in a list: what it has, and that nothing else of what it `concerns` is there. `among` as below."""
         changes = [self.put(raw) for raw in listing.items]
         listed = {raw["metadata"]["uid"] for raw in listing.items}
-        return [change for change in changes if change] + self.forget_others(listed, listing.resource_version, concerns)
+        others = self.forget_others(listed, listing.resource_version, concerns, among)
+        return [*(change for change in changes if change), *others]
 
     def forget_others(
-        self, listed: Collection[str], resource_version: str, concerns: Callable[[T], bool]
+        self,
+        listed: Collection[str],
+        resource_version: str,
+        concerns: Callable[[T], bool],
+        among: Iterable[str] | None = None,
     ) -> list[Change[T]]:
-        """These (uids) were all that was there of what it `concerns`, at that version."""
+        """These (uids) were all that was there of what it `concerns`, at that version. `among` (uids) is all that it
+        may concern, where that is known: else everything is looked through."""
         at = _integer(resource_version)
+        known = self._entries
         vanished = [
             uid
-            for uid, entry in self._entries.items()
-            if uid not in listed and entry.version <= at and concerns(entry.seen)
+            for uid in (known if among is None else among)
+            if uid not in listed and uid in known and known[uid].version <= at and concerns(known[uid].seen)
         ]
         changes = [self.remove(uid, at) for uid in vanished]
         return [change for change in changes if change is not None]
