@@ -126,7 +126,7 @@ def _door_in(measurement: str, timeline: Timeline, since: float) -> Figure:
 def _elsewhere(measurement: str, timeline: Timeline, since: float) -> Iterator[Figure]:
     """Where the rest of the time goes."""
     for name, means, seconds in (
-        ("start", "a pod made until its containers are ready, the cluster's doing: the median", passages.start),
+        ("pod-start", "a pod made until its containers are ready, the cluster's doing: the median", passages.start),
         ("way-out", "withdrawn until drained, 2 s of settle in it: the median", passages.way_out),
         ("door-out", "drained until its controller deletes it: the median", passages.door_out),
     ):

@@ -20,7 +20,7 @@ from lossless.cluster.workload import kind_of
 from lossless.cluster.workqueue import WorkQueue
 
 WORKERS: Final = 16
-"""They mostly wait for the API server. With half as many, a release beside a hundred others waited for its turns."""
+"""They mostly wait for the API server."""
 STUCK_AFTER: Final = 60.0
 TURN: Final = 50.0
 """Seconds. A turn that takes longer is cut off and begun anew: a slow API server is no reason to restart us, so a key
