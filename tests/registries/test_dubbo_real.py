@@ -174,6 +174,7 @@ def test_a_weight_is_a_share_for_consumers_of_every_kind(shop: Shop) -> None:
     shop.do("restore", A)
     shop.do("restore", B)
     assert shop.server.read(RULE) is None
+    shop.until("both answer", lambda shares: min(shares.values()) > 25)
 
 
 def test_the_conditions_of_others_are_kept_and_ours_is_the_first(shop: Shop) -> None:
