@@ -1,7 +1,7 @@
 """The way in: what a new pod waits for before it is given traffic."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from lossless.api.resource import OnWarmupFailure
@@ -129,6 +129,22 @@ def wait_to_be_fit(pod: Pod, moment: Moment) -> Wait | None:
 def timed_out(pod: Pod, moment: Moment) -> bool:
     """Its way in has taken as long as it may."""
     return pod.containers_ready_since is not None and moment.now >= _deadline(pod, moment)
+
+
+def cold_again(pod: Pod, moment: Moment) -> bool:
+    """Its containers were restarted since it was let in: it has to warm up again, once it can be spared.
+
+    With nothing to wait for (no warm-up, or a delay that has passed meanwhile) it would be let in again at once.
+    """
+    if not pod.gated or pod.stage is not Stage.ADMITTED or not restarted(pod):
+        return False
+    warmup = moment.world.spec.warmup
+    return bool(warmup.requests) or (warmup.delay > timedelta(0) and settled_in(pod, moment) is not None)
+
+
+def restarted(pod: Pod) -> bool:
+    """A container of it was restarted since it was let in."""
+    return pod.restarts > pod.passage.admitted_restarts
 
 
 def _start(pod: Pod) -> datetime:
