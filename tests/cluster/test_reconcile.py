@@ -346,6 +346,12 @@ async def test_pods_without_our_label_are_found_when_it_is_first_seen() -> None:
     assert made.api.objects[PODS, "old"]["metadata"]["labels"][names.ROLLOUT_LABEL] == "web"
 
 
+async def test_nothing_is_listed_where_its_controllers_count_the_pods_that_are_known() -> None:
+    made = shop(admitted("a"))
+    await made.turn()
+    assert "list pods" not in made.api.asked()
+
+
 async def test_pods_that_only_their_replica_set_counts_are_found_after_a_moment() -> None:
     made = shop(admitted("a"))
     await made.first_turns()

@@ -2,8 +2,9 @@
 
 They are those that ran before the LosslessRollout came, those made where the admission policy is not installed, and all
 of them in Observe mode, where nothing is labelled. What gives them away is that their controllers count other pods than
-we know. Then, once that has lasted for a moment (a pod and its count never change at the same instant), one
-LIST of the workload's pods finds them.
+we know. Then one LIST of the workload's pods finds them: at once when the workload is new to this process, else when
+that has lasted for a moment (a pod and its count never change at the same instant). Where the counts agree, as those of
+a thousand workloads do when the operator is started anew, nothing is listed.
 """
 
 from collections.abc import Callable
@@ -57,7 +58,8 @@ class Adoption:
         """
         key = rollout.key
         if self._known.get(key) != workload.uid:
-            await self._list(rollout, workload)
+            if self._differs(rollout, workload):
+                await self._list(rollout, workload)
             self._known[key] = workload.uid
             self._doubts.pop(key, None)
         if not self._differs(rollout, workload):
