@@ -78,28 +78,52 @@ def _started(bed: Testbed, rollouts: int) -> Iterator[Figure]:
 
 
 def _released(bed: Testbed, namespaces: list[str], at_once: int) -> Iterator[Figure]:
-    """Of the first namespace so many at once; and an urgent one of the last, alone and in the middle of it."""
+    """Of the first namespace so many at once; in the middle of them urgent ones of other namespaces, one of ours and a
+    plain one, against the same alone. Then as many plain ones at once, and an urgent one of ours in the middle."""
     crowd, urgent = namespaces[0], namespaces[-1]
-    alone = _rolled(bed, urgent, "2")
-    time.sleep(STATUS_LAG)
-    before = bed.scrape()
-    with bed.recorded(crowd) as recording, ThreadPoolExecutor(10) as pool:
-        began = time.time()
-        list(pool.map(lambda number: bed.release(crowd, f"web-{number}", "2"), range(at_once)))
-        time.sleep(5)
-        urgently = _rolled(bed, urgent, "3")
-        for number in range(at_once):
-            bed.available(crowd, f"web-{number}", 900)
-        seconds = time.time() - began
+    names = [f"web-{number}" for number in range(at_once)]
+    with bed.namespace("natively", wait=False) as plain:
+        _create(bed, [(plain, name) for name in (*names, "urgent")], PODS, cared_for=False)
+        _wait_until_all_are(bed, plain, [*names, "urgent"])
+        alone, natively_alone = _rolled(bed, urgent, "web-0", "2"), _rolled(bed, plain, "urgent", "2")
         time.sleep(STATUS_LAG)
-        timeline = recording.timeline()
-    after = bed.scrape()
-    yield Figure("scale.releases", f"{at_once} releases of {PODS} pods at once", seconds, "s")
-    yield _door_in("scale", timeline, began)
-    yield from _elsewhere("scale", timeline, began)
-    yield from _cost("scale", _calls(bed, crowd, began), at_once * PODS, before, after)
-    means = "an urgent release in the middle of them, compared with the same one alone"
-    yield Figure("scale.urgent", means, urgently / alone, "times", detail={"seconds": urgently, "alone": alone})
+        before = bed.scrape()
+        with bed.recorded(crowd) as recording, ThreadPoolExecutor(10) as pool:
+            began = time.time()
+            list(pool.map(lambda name: bed.release(crowd, name, "2"), names))
+            time.sleep(5)
+            ours = pool.submit(_rolled, bed, urgent, "web-0", "3")
+            natively = _rolled(bed, plain, "urgent", "3")
+            urgently = ours.result()
+            _wait_until_all_are(bed, crowd, names)
+            seconds = time.time() - began
+            time.sleep(STATUS_LAG)
+            timeline = recording.timeline()
+        after = bed.scrape()
+        yield Figure("scale.releases", f"{at_once} releases of {PODS} pods at once", seconds, "s")
+        yield _door_in("scale", timeline, began)
+        yield from _elsewhere("scale", timeline, began)
+        yield from _cost("scale", _calls(bed, crowd, began), at_once * PODS, before, after)
+        means = "an urgent release in the middle of them, compared with the same one alone"
+        yield Figure("scale.urgent", means, urgently / alone, "times", detail={"seconds": urgently, "alone": alone})
+        means = "… of a plain Deployment, in the middle of the same"
+        detail = {"seconds": natively, "alone": natively_alone}
+        yield Figure("scale.urgent-native", means, natively / natively_alone, "times", detail=detail)
+        with ThreadPoolExecutor(10) as pool:
+            began = time.time()
+            list(pool.map(lambda name: bed.release(plain, name, "2"), names))
+            urgently = _rolled(bed, urgent, "web-0", "4")
+            _wait_until_all_are(bed, plain, names)
+        means = f"{at_once} releases of {PODS} pods at once, natively"
+        yield Figure("scale.releases-natively", means, time.time() - began, "s")
+        means = "an urgent release of ours in the middle of those, compared with the same one alone"
+        detail = {"seconds": urgently, "alone": alone}
+        yield Figure("scale.urgent-in-natives", means, urgently / alone, "times", detail=detail)
+
+
+def _wait_until_all_are(bed: Testbed, namespace: str, names: list[str]) -> None:
+    for name in names:
+        bed.available(namespace, name, 900)
 
 
 def _cost(
@@ -134,23 +158,21 @@ def _elsewhere(measurement: str, timeline: Timeline, since: float) -> Iterator[F
         yield Figure(f"{measurement}.{name}", means, spread.median, "s", None, spread)
 
 
-def _rolled(bed: Testbed, namespace: str, version: str) -> float:
-    began = bed.release(namespace, "web-0", version)
-    bed.available(namespace, "web-0", 600)
+def _rolled(bed: Testbed, namespace: str, name: str, version: str) -> float:
+    began = bed.release(namespace, name, version)
+    bed.available(namespace, name, 600)
     return time.time() - began
 
 
-def _create(bed: Testbed, names: list[tuple[str, str]], pods: int) -> None:
+def _create(bed: Testbed, names: list[tuple[str, str]], pods: int, cared_for: bool = True) -> None:
     def create(each: tuple[int, tuple[str, str]]) -> None:
         number, (namespace, name) = each
-        rollout = workload.lossless(name, namespace, drain={"settle": "2s"})
         deployment, service = workload.serving(name, namespace, pods, STRATEGY)
         deployment["spec"]["template"]["spec"]["nodeName"] = f"fake-{number % FAKE_NODES + 1}"
-        for group, kind, body in (
-            ("apis/lossless.dev/v1alpha1", "losslessrollouts", rollout),
-            ("api/v1", "services", service),
-            ("apis/apps/v1", "deployments", deployment),
-        ):
+        if cared_for:
+            rollouts = f"/apis/lossless.dev/v1alpha1/namespaces/{namespace}/losslessrollouts"
+            bed.box.api.request("POST", rollouts, workload.lossless(name, namespace, drain={"settle": "2s"}))
+        for group, kind, body in (("api/v1", "services", service), ("apis/apps/v1", "deployments", deployment)):
             bed.box.api.request("POST", f"/{group}/namespaces/{namespace}/{kind}", body)
 
     with ThreadPoolExecutor(8) as pool:

@@ -25,7 +25,7 @@ def test_killed_at_each_stage_of_a_passage(web: Callable[..., Web], operator: Op
     warm = {"requests": [{"port": "http", "path": "/slow?s=0.1", "count": 20, "concurrency": 1}]}
     app = web(replicas=2, strategy={"maxSurge": "100%", "maxUnavailable": 0})
     app.gated(warmup=warm, drain={"settle": f"{SETTLE:g}s"})
-    old = {pod["metadata"]["uid"] for pod in app.pods()}
+    old = app.uids()
     histories: dict[str, dict[str, str]] = {}
     with running(box, Plan(rate=100, callers=app.callers()), namespace=app.namespace) as run:
         app.release("2")

@@ -75,9 +75,9 @@ def test_the_first_release_after_adoption_loses_nothing_either(
     """The pods of a Deployment that was running before have no gate; they are withdrawn all the same, and stay so
     though their kubelet would call them ready again after 10 s at most."""
     adopted = web(app=["--on-term", "die"]).deploy()
-    before = {pod["metadata"]["uid"] for pod in adopted.pods()}
+    before = adopted.uids()
     adopted.protect(drain={"settle": "12s"}).wait_until_cared_for()
-    assert {pod["metadata"]["uid"] for pod in adopted.pods()} == before, "adoption replaces no pod"
+    assert adopted.uids() == before, "adoption replaces no pod"
     assert any(finding["reason"] == "UngatedPods" for finding in adopted.lossless()["status"]["findings"])
     with recording(box, namespace=adopted.namespace, annotations_prefixes=["lossless.dev/"]) as seen:
         outcome = released_under_load(adopted, *adopted.callers()[:1])

@@ -181,6 +181,10 @@ class Web:
     def pods(self) -> list[Manifest]:
         return self.box.listed("pods", self.namespace, "app=web")
 
+    def uids(self) -> set[str]:
+        """Of its pods now."""
+        return {pod["metadata"]["uid"] for pod in self.pods()}
+
     def stages(self) -> dict[str, str]:
         """Each live pod's stage."""
         return {

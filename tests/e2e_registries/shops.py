@@ -18,7 +18,7 @@ from localcluster.load import FollowedAddresses
 from localcluster.load.running import LoadRun
 from localcluster.servers.consul import Consul
 from localcluster.servers.server import Server
-from tests.e2e.operators import sleep_until
+from tests.e2e.operators import Operator, kill_at, sleep_until
 from tests.e2e.workloads import Manifest, Web
 
 SETTLE = "1s"
@@ -340,6 +340,15 @@ def go_on_without_registry(shop: Shop, run: LoadRun, seconds: float) -> None:
     assert not shop.quiet(), "nobody can tell that the old pods are out, so they stay"
     shop.registry.back()
     run.mark("back")
+
+
+def kill_in_each(stages: Sequence[str], shop: Shop, operator: Operator, old: set[str], run: LoadRun) -> None:
+    """In each stage of a release the operator is killed, and started again a second later; `old` (uids) are to go."""
+    for stage in stages:
+        kill_at(stage, shop, operator, old)
+        run.mark(f"killed at {stage}")
+        time.sleep(1)
+        operator.start()
 
 
 def storm(shop: Shop) -> None:

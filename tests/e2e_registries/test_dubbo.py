@@ -12,12 +12,15 @@ import pytest
 from localcluster.box import Box
 from localcluster.load import Outcome
 from localcluster.load.dubbo import DubboPlan, running_dubbo
+from localcluster.load.running import LoadRun
 from localcluster.servers.dubbo import INTERFACE, PORT, Provider
 from localcluster.servers.zookeeper import ZooKeeper
 from tests.e2e.operators import Operator
 from tests.e2e.workloads import Manifest
-from tests.e2e_registries.shops import Shop, go_on_without_registry, storm, wait_until_answered
+from tests.e2e_registries.shops import Shop, go_on_without_registry, kill_in_each, storm, wait_until_answered
 from tests.localcluster.registries import made
+
+STAGES = ("Admitted", "Withdrawn", "Draining", "Drained")
 
 
 class DubboRegistry:
@@ -84,13 +87,14 @@ def dubbo(box: Box, make_namespace: Callable[[], str], registry: DubboRegistry) 
     return DubboShop(box, make_namespace(), registry=registry)
 
 
-def released(shop: DubboShop, version: str = "2") -> Outcome:
+def released(shop: DubboShop, version: str = "2", meanwhile: Callable[[LoadRun], None] = lambda run: None) -> Outcome:
     registry = shop.registry.zookeeper.connect_string
     plan = DubboPlan(rate=30, registry=registry, group=shop.namespace, path="/slow?s=2")
     with running_dubbo(shop.box, plan, namespace=shop.namespace, reconciled=False) as run:
         wait_until_answered(run)
         run.mark("release")
         shop.release(version)
+        meanwhile(run)
         shop.wait_until_rolled_out()
         time.sleep(2)
         return run.finish()
@@ -104,9 +108,12 @@ def test_by_itself_a_release_loses_requests(dubbo: DubboShop) -> None:
     )
 
 
-def test_a_release_loses_nothing_and_leaves_nothing_of_ours(dubbo: DubboShop, operator: Operator) -> None:
+def test_a_release_in_which_the_operator_is_killed_in_each_stage_loses_nothing_and_leaves_nothing(
+    dubbo: DubboShop, operator: Operator
+) -> None:
     app = dubbo.cared_for()
-    outcome = released(app)
+    old = app.uids()
+    outcome = released(app, meanwhile=lambda run: kill_in_each(STAGES, app, operator, old, run))
     assert not outcome.lost, outcome.explain()
     app.wait_until_nothing_is_left()
 

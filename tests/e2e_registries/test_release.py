@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from localcluster.load import Outcome, Plan, running
 from localcluster.load.running import LoadRun
-from tests.e2e.operators import Operator, kill_at
-from tests.e2e_registries.shops import FollowedShop, Make, only, storm, wait_until_answered
+from tests.e2e.operators import Operator
+from tests.e2e_registries.shops import FollowedShop, Make, kill_in_each, only, storm, wait_until_answered
 from tests.side_by_side import side_by_side
 
 RATE = 100
@@ -32,17 +32,9 @@ def released(shop: FollowedShop, meanwhile: Callable[[LoadRun], None] = lambda r
 
 
 def released_and_killed(shop: FollowedShop, operator: Operator) -> Outcome:
-    """One release under load; in each stage the operator is killed, and started again a second later."""
-    old = {pod["metadata"]["uid"] for pod in shop.pods()}
-
-    def kill(run: LoadRun) -> None:
-        for stage in STAGES:
-            kill_at(stage, shop, operator, old)
-            run.mark(f"killed at {stage}")
-            time.sleep(1)
-            operator.start()
-
-    return released(shop, kill)
+    """One release under load; in each stage the operator is killed, and started again."""
+    old = shop.uids()
+    return released(shop, lambda run: kill_in_each(STAGES, shop, operator, old, run))
 
 
 def stormed(shop: FollowedShop) -> Outcome:
