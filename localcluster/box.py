@@ -203,6 +203,8 @@ class Box:
 
     def close(self) -> None:
         """End everything at once and remove the files, but for the logs if they are to be kept. Idempotent."""
+        if self._api is not None:
+            self._api.close()
         if self._namespace is not None:
             self._namespace.close()
             registry.remove(self.name)
