@@ -23,8 +23,10 @@ class ApiError(BoxError):
 
 
 class Api:
-    """Connections are kept, for a test that looks ten times a second would spend its CPU on shaking hands. Any thread may
-    ask; a connection that a restarted API server has dropped is not used again."""
+    """Connections are kept: a test that looks ten times a second would spend its CPU on shaking hands.
+
+    Any thread may ask; a connection that a restarted API server has dropped is not used again.
+    """
 
     def __init__(self, port: int, ca: str, token: str, timeout: float = 30.0) -> None:
         self._pool = urllib3.HTTPSConnectionPool(
