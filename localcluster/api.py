@@ -54,7 +54,10 @@ class Api:
         as_user: str = "",
         as_group: str = "",
     ) -> str:
-        """The answer's body; asked as somebody else (impersonated), if one is named. Raises ApiError."""
+        """The answer's body; asked as somebody else (impersonated), if one is named. Raises ApiError.
+
+        A `body` that is text is sent as it is, anything else as JSON.
+        """
         what = f"{method} {path}"
         asked_by = {
             **({"Impersonate-User": as_user} if as_user else {}),
@@ -64,7 +67,7 @@ class Api:
             response = self._pool.request(
                 method,
                 path,
-                body=None if body is None else json.dumps(body),
+                body=body if body is None or isinstance(body, str) else json.dumps(body),
                 headers={**self._pool.headers, "Content-Type": content_type, "Accept": accept, **asked_by},
             )
         except urllib3.exceptions.HTTPError as error:

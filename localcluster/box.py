@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import itertools
-import json
 import os
 import secrets
 import shutil
@@ -18,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
@@ -27,7 +27,7 @@ from localcluster import binaries, components, gateway, kubeconfig, pki, preflig
 from localcluster.api import Api, ApiError
 from localcluster.errors import BoxError, CommandFailed
 from localcluster.init import HOST_IP
-from localcluster.kinds import Kinds
+from localcluster.kinds import Kinds, objects
 from localcluster.namespace import Namespace, child_of, search_path
 from localcluster.process import Process
 
@@ -42,6 +42,7 @@ CONTROLLER_MANAGER, SCHEDULER, KUBE_PROXY = (
 TRAEFIK = "traefik"
 LAVISH = {"GOGC": os.environ.get("GOGC", "400")}
 """Memory for CPU: at Go's own 100 an API server uses a quarter more CPU to start, and a third less memory."""
+APPLY = "fieldManager=localcluster&force=true&fieldValidation=Strict"
 _NUMBERS = itertools.count(1)
 
 
@@ -243,11 +244,15 @@ class Box:
         return done.stdout
 
     def apply(self, manifest: str | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
-        """`kubectl apply` of YAML text, one object, or several."""
-        if not isinstance(manifest, str):
-            items = [manifest] if isinstance(manifest, Mapping) else list(manifest)
-            manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
-        self.kubectl("apply", "-f", "-", input=manifest)
+        """Server-side apply of YAML text, one object, or several, in this order.
+
+        As `kubectl apply --server-side --force-conflicts` does, at a tenth of the CPU: kubectl reads the whole OpenAPI
+        document first. Raises ApiError: one was refused; those before it are there.
+        """
+        for each in objects(manifest):
+            namespace = each["metadata"].get("namespace", "default")
+            path = self._found_kinds.of_object(each).path(namespace, each["metadata"]["name"])
+            self.api.request("PATCH", f"{path}?{APPLY}", each, "application/apply-patch+yaml")
 
     def get(self, kind: str, name: str, ns: str = "default") -> dict[str, Any]:
         """One object, by any name that kubectl knows its kind by. Raises ApiError when there is none."""
@@ -475,9 +480,14 @@ class Box:
     def _component_kubeconfig(self, user: str) -> Path:
         return self.directory / "inside" / f"{user.replace(':', '-')}.kubeconfig"
 
+    @property
+    def _found_kinds(self) -> Kinds:
+        if self._kinds is None:
+            raise BoxError(f"the box {self.name} is not started")
+        return self._kinds
+
     def _path(self, kind: str, ns: str, name: str = "") -> str:
-        assert self._kinds is not None  # `api`, asked before, says that the box is not started
-        return self._kinds.of(kind).path(ns, name)
+        return self._found_kinds.of(kind).path(ns, name)
 
     def _define(self, name: str, argv: Sequence[str], ready: Callable[[], bool], **env: str) -> None:
         env = {**LAVISH, **env}
@@ -535,14 +545,21 @@ class Box:
 
     def _start_gateway(self, crds: Sequence[Path]) -> None:
         """Traefik must not start before the CRDs are served: it would wait for a minute before it looks again."""
-        self.kubectl("create", *(f"--filename={directory}" for directory in crds))
-        names = [f"crd/{name}" for name in gateway.AWAITED]
-        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", *names)
+        where = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+        for definition in gateway.definitions(crds):
+            self.api.request("POST", where, definition, "application/yaml")
+        for name in gateway.AWAITED:
+            self.wait_until(partial(self._is, "Established", "crd", name), describe=f"{name} is served")
         self.apply(gateway.manifests())
         self.process(TRAEFIK).start()
-        self.kubectl(
-            "wait", "--for=condition=Programmed", "--timeout=60s", "-n", gateway.NAMESPACE, f"gateway/{gateway.NAME}"
+        self.wait_until(
+            lambda: self._is("Programmed", "gateway", gateway.NAME, gateway.NAMESPACE), 60, "the gateway is programmed"
         )
+
+    def _is(self, condition: str, kind: str, name: str, ns: str = "") -> bool:
+        """Whether an object's status has this condition."""
+        conditions = self.get(kind, name, ns).get("status", {}).get("conditions") or []
+        return any(one["type"] == condition and one["status"] == "True" for one in conditions)
 
     def _node_argv(self, name: str, number: int) -> list[str]:
         run = self.directory / "run" / name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,13 @@ def crd_directories(say: Say) -> tuple[Path, ...]:
         BinariesError: they are not to be had.
     """
     return crds.fetch(crds.GATEWAY_API, say), crds.fetch(crds.TRAEFIK, say)
+
+
+def definitions(directories: Sequence[Path]) -> Iterator[str]:
+    """Each CRD in those directories, in YAML."""
+    for directory in directories:
+        for path in sorted(directory.glob("*.yaml")):
+            yield from (text for text in path.read_text().split("\n---\n") if "kind: CustomResourceDefinition" in text)
 
 
 def manifests() -> list[dict[str, Any]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+
+import yaml
 
 from localcluster.api import Api, ApiError
 
@@ -41,6 +44,12 @@ class Kinds:
             raise ApiError(f"look up {kind}", 404, f'the server doesn\'t have a resource type "{kind}"')
         return self._known[asked]
 
+    def of_object(self, document: Mapping[str, Any]) -> Resource:
+        """In the very version that the object is written in. Raises ApiError (404): no such kind."""
+        version = str(document["apiVersion"])
+        group, _, _ = version.rpartition("/")
+        return replace(self.of(f"{document['kind']}.{group}"), base=f"/apis/{version}" if group else f"/api/{version}")
+
     def _discover(self) -> dict[str, Resource]:
         known: dict[str, Resource] = {}
         for root in ("/api", "/apis"):
@@ -64,3 +73,14 @@ def _names(said: dict[str, Any]) -> set[str]:
         for one in (kind, said["resource"], said.get("singularResource"), *said.get("shortNames", ()))
         if one
     }
+
+
+def objects(manifest: str | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Each object of YAML text, of one object, or of several; those of a List one by one."""
+    if isinstance(manifest, str):
+        manifest = [one for one in yaml.load_all(manifest, Loader=yaml.CSafeLoader) if one]  # 20 times as fast
+    for one in [manifest] if isinstance(manifest, Mapping) else manifest:
+        if str(one["kind"]).endswith("List") and "items" in one:
+            yield from objects(one["items"])
+        else:
+            yield one
