@@ -266,27 +266,35 @@ class Box:
         return found
 
     def wait_until(
-        self, predicate: Callable[[], T], timeout: float = 30.0, describe: str = "it", every: float = 0.1
+        self, predicate: Callable[[], T], timeout: float = 30.0, describe: str = "it", every: float | None = None
     ) -> T:
         """Ask until the answer is true, and return it.
 
         A CommandFailed or ApiError counts as "not yet": what is waited for may not exist yet.
 
+        Args:
+            predicate: what is asked.
+            timeout: in seconds.
+            describe: what is waited for, in the error.
+            every: seconds between two looks. When not given, a twentieth of the time waited so far, 0.05 to 0.25 s.
+
         Raises:
             BoxError: `timeout` seconds went by; the message has `describe` and the last answer.
         """
-        deadline = time.monotonic() + timeout
+        began = time.monotonic()
         while True:
             try:
                 answer = predicate()
-                last = repr(answer)
                 if answer:
                     return answer
+                last: object = answer
             except (CommandFailed, ApiError) as error:
-                last = str(error)
-            if time.monotonic() > deadline:
-                raise BoxError(f"waited {timeout:g} s until {describe}; last seen: {last[:2000]}")
-            time.sleep(every)
+                last = error
+            waited = time.monotonic() - began
+            if waited > timeout:
+                said = str(last) if isinstance(last, Exception) else repr(last)
+                raise BoxError(f"waited {timeout:g} s until {describe}; last seen: {said[:2000]}")
+            time.sleep(every if every is not None else min(0.25, max(0.05, waited / 20)))
 
     def kubeconfig_for(self, user: str, *, inside: bool = False) -> Path:
         """A kubeconfig for a service account, `system:serviceaccount:<namespace>:<name>`, its token good for a day.

@@ -150,7 +150,7 @@ class Cluster:
         uid = self.pod(name)["metadata"]["uid"]
         self.box.api.request("DELETE", path, {} if grace is None else {"gracePeriodSeconds": grace})
         if wait:
-            self.box.wait_until(lambda: self._is_gone(path, uid), 60, f"pod {name} is gone", every=0.05)
+            self.box.wait_until(lambda: self._is_gone(path, uid), 60, f"pod {name} is gone")
 
     def _is_gone(self, path: str, uid: str) -> bool:
         try:
@@ -162,7 +162,7 @@ class Cluster:
 
     def says(self, name: str, word: str, container_name: str | None = None) -> None:
         """Waits until a container has printed that."""
-        self.box.wait_until(lambda: word in self.logs(name, container_name), describe=f"{name} says {word}", every=0.05)
+        self.box.wait_until(lambda: word in self.logs(name, container_name), describe=f"{name} says {word}")
 
     def patch_status(self, name: str, conditions: list[Json]) -> None:
         self.box.api.request(
