@@ -2,6 +2,8 @@
 PY := .venv/bin/python
 # Test files side by side, each with a box of its own: they mostly wait. More of them starve a machine of two cores.
 WORKERS ?= 3
+# Some images forbid Python to keep what it has compiled. Here processes are started by the thousand.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test bench lint format crds clean
 

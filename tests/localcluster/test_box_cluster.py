@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from localcluster import Box, BoxError, CommandFailed, binaries
+from localcluster import Box, BoxError, CommandFailed
 from localcluster.api import ApiError
 from localcluster.kinds import Kinds
 from tests.localcluster.inside import ask, bare_service, endpoint_slice
+from tests.older import OLDER, needs_older
 
 
 def config_map(name: str, ns: str) -> dict[str, object]:
@@ -229,13 +230,7 @@ def test_an_error_inside_the_with_says_where_the_logs_are(tmp_path: Path) -> Non
     assert [path.name for path in failed.directory.iterdir()] == ["logs"]
 
 
-OLDER = "1.34.4"
-
-
-@pytest.mark.skipif(
-    not (binaries.cache_directory(OLDER) / "kube-apiserver").exists(),
-    reason=f"needs `localcluster build --kubernetes-version {OLDER}`",
-)
+@needs_older
 def test_an_older_version_works_too_and_has_no_mutating_admission_policies() -> None:
     with Box(nodes=1, version=OLDER) as older:
         assert older.get("node", "node-1")["status"]["nodeInfo"]["kubeletVersion"] == f"v{OLDER}"

@@ -66,7 +66,7 @@ async def test_a_command_is_run_as_it_is_and_its_output_kept() -> None:
     [request] = asked
     assert request.path == "/api/v1/namespaces/shop/pods/web-1/exec"
     assert request.query.getall("command") == ["warm", "--up", "a b&c"]
-    assert (request.query["container"], request.query["stdin"]) == ("app", "False".lower())
+    assert (request.query["container"], request.query["stdin"]) == ("app", "false")
 
 
 async def test_the_exit_code_is_told() -> None:

@@ -8,9 +8,10 @@ import pytest
 
 from localcluster.box import Box
 from tests.installed import install
+from tests.older import OLDER, needs_older
 from tests.policies.bench import CONTROLLER_MANAGER_FLAGS, GATE, Bench, gates, make_node, ready, replica
 
-VERSION = "1.34.4"
+pytestmark = needs_older
 ROLLOUT = {
     "apiVersion": "lossless.dev/v1alpha1",
     "kind": "LosslessRollout",
@@ -21,7 +22,7 @@ ROLLOUT = {
 
 @pytest.fixture(scope="module")
 def box() -> Iterator[Box]:
-    with Box(nodes=0, version=VERSION, controller_manager_flags=CONTROLLER_MANAGER_FLAGS) as box:
+    with Box(nodes=0, version=OLDER, controller_manager_flags=CONTROLLER_MANAGER_FLAGS) as box:
         make_node(box)
         install(box, "install-before-1.36")
         yield box
