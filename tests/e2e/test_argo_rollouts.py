@@ -17,6 +17,15 @@ from tests.e2e.owned import under_load
 from tests.side_by_side import side_by_side
 
 BLUE_GREEN = {"activeService": "web", "previewService": "web-preview", "scaleDownDelaySeconds": 1}
+AUTOSCALER = {
+    "apiVersion": "autoscaling/v2",
+    "kind": "HorizontalPodAutoscaler",
+    "spec": {
+        "scaleTargetRef": {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "web"},
+        "maxReplicas": 10,
+        "behavior": {"scaleDown": {"selectPolicy": "Max"}},
+    },
+}
 MakeArgo = Callable[..., Argo]
 
 
@@ -95,11 +104,14 @@ def test_a_canary_loses_nothing_in_a_storm(argo: MakeArgo, controller: ArgoRollo
 def test_a_blue_green_one_loses_nothing_in_a_storm(
     argo: MakeArgo, controller: ArgoRollouts, operator: Operator
 ) -> None:
-    """A release, another on top, and back to the first while its pods are on their way out; scale 4→2."""
+    """A release, another on top, and back to the first while its pods are on their way out; scale 4→2. Its autoscaler
+    is held meanwhile."""
     app = argo(strategy={"blueGreen": BLUE_GREEN}).gated()
+    app.box.apply(AUTOSCALER | {"metadata": {"name": "web", "namespace": app.namespace}})
     outcome = under_load(
         app,
         ("release", lambda: app.release("2")),
+        ("until its autoscaler is held", lambda: app.box.wait_until(lambda: _scale_in(app) == "Disabled", 30, "held")),
         ("until it is there", app.wait_until_rolled_out),
         ("another", lambda: app.release("3")),
         ("and on", lambda: time.sleep(1)),
@@ -115,13 +127,18 @@ def test_a_blue_green_one_loses_nothing_in_a_storm(
     app.wait_until_cared_for()
     app.box.kubectl("delete", "losslessrollout", "web", "-n", app.namespace)
     app.box.wait_until(lambda: not _marks(app), 30, "nothing of ours is left")
+    app.box.wait_until(lambda: _scale_in(app) == "Max", 30, "its autoscaler is its owner's again")
 
 
 def _marks(app: Argo) -> set[str]:
-    """What of ours is on its ReplicaSets and pods."""
-    every = [*app.box.listed("replicasets.apps", app.namespace), *app.pods()]
+    """What of ours is on its ReplicaSets, pods and autoscaler."""
+    every = [*app.box.listed("replicasets.apps", app.namespace), *app.pods(), *app.box.listed("hpa", app.namespace)]
     marks = {key for one in every for kind in ("labels", "annotations") for key in one["metadata"].get(kind, {})}
     return {key for key in marks if key.startswith("lossless.dev/")}
+
+
+def _scale_in(app: Argo) -> Any:
+    return app.box.get("hpa", "web", app.namespace)["spec"]["behavior"]["scaleDown"]["selectPolicy"]
 
 
 def _leave(app: Argo, version: str) -> bool:
