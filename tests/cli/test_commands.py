@@ -109,7 +109,7 @@ def test_release_gives_an_autoscaler_back(shop: Shop) -> None:
     assert "horizontalpodautoscaler/web: it has its own behavior back" in result.out
     after = shop.box.get("hpa", "web", shop.namespace)
     assert "behavior" not in after["spec"]
-    assert names.ORIGINAL_BEHAVIOR not in after["metadata"]["annotations"]
+    assert names.ORIGINAL_BEHAVIOR not in after["metadata"].get("annotations", {})
 
 
 def test_release_of_all(shop: Shop) -> None:
