@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import itertools
 import os
 import secrets
 import shutil
 import socket
-import ssl
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 from urllib.parse import quote
 
-from localcluster import binaries, components, gateway, kubeconfig, pki, preflight, registry
+from localcluster import binaries, components, gateway, health, kubeconfig, pki, preflight, registry
 from localcluster.api import Api, ApiError
 from localcluster.errors import BoxError, CommandFailed
 from localcluster.init import HOST_IP
@@ -185,7 +180,7 @@ class Box:
         ]
         steps.append(self._wait_for_default_service_account)
         if crds:
-            steps.append(lambda: self._start_gateway(crds))
+            steps.append(lambda: gateway.start(self, self.process(TRAEFIK), crds))
         with ThreadPoolExecutor(len(steps)) as pool:
             for step in [pool.submit(step) for step in steps]:
                 step.result()
@@ -551,24 +546,6 @@ class Box:
                 KUBECONFIG=str(self._component_kubeconfig(gateway.USER)),
             )
 
-    def _start_gateway(self, crds: Sequence[Path]) -> None:
-        """Traefik must not start before the CRDs are served: it would wait for a minute before it looks again."""
-        where = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-        for definition in gateway.definitions(crds):
-            self.api.request("POST", where, definition, "application/yaml")
-        for name in gateway.AWAITED:
-            self.wait_until(partial(self._is, "Established", "crd", name), describe=f"{name} is served")
-        self.apply(gateway.manifests())
-        self.process(TRAEFIK).start()
-        self.wait_until(
-            lambda: self._is("Programmed", "gateway", gateway.NAME, gateway.NAMESPACE), 60, "the gateway is programmed"
-        )
-
-    def _is(self, condition: str, kind: str, name: str, ns: str = "") -> bool:
-        """Whether an object's status has this condition."""
-        conditions = self.get(kind, name, ns).get("status", {}).get("conditions") or []
-        return any(one["type"] == condition and one["status"] == "True" for one in conditions)
-
     def _node_argv(self, name: str, number: int) -> list[str]:
         run = self.directory / "run" / name
         run.mkdir(parents=True)
@@ -585,37 +562,10 @@ class Box:
         ]
 
     def _healthy(self, name: str, scheme: str, path: str) -> bool:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # they sign their own
-        url = f"{scheme}://127.0.0.1:{self._ports[name]}{path}"
-        try:
-            with urllib.request.urlopen(url, timeout=5, context=context if scheme == "https" else None):
-                return True
-        except urllib.error.HTTPError as error:
-            error.close()  # it carries the open response
-        except OSError:
-            pass
-        return False
+        return health.answers(f"{scheme}://127.0.0.1:{self._ports[name]}{path}")
 
     def _node_is_ready(self, name: str) -> Callable[[], bool]:
-        lease_path = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}"
-
-        def ready() -> bool:
-            try:
-                node = self.api.request("GET", f"/api/v1/nodes/{name}")
-                lease = self.api.request("GET", lease_path)
-            except ApiError:
-                return False
-            # What an agent that was killed wrote still stands; a heartbeat since the start tells the two apart.
-            renewed = datetime.datetime.fromisoformat(lease["spec"]["renewTime"])
-            conditions = {condition["type"]: condition["status"] for condition in node["status"].get("conditions", [])}
-            return (
-                renewed > self.process(name).started_at
-                and conditions.get("Ready") == "True"
-                and not node["spec"].get("taints")  # until it is gone the scheduler sends nothing there
-            )
-
-        return ready
+        return lambda: health.node_is_ready(self.api, name, self.process(name).started_at)
 
     def _make_bare_node(self) -> None:
         node = self.api.request(

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from localcluster import crds
 from localcluster.cache import Say
 from localcluster.components import GATEWAY_PORT
+
+if TYPE_CHECKING:
+    from localcluster.box import Box
+    from localcluster.process import Process
 
 AWAITED = (
     *(f"{kind}.gateway.networking.k8s.io" for kind in ("gatewayclasses", "gateways", "httproutes", "tlsroutes")),
@@ -26,6 +31,23 @@ def crd_directories(say: Say) -> tuple[Path, ...]:
         BinariesError: they are not to be had.
     """
     return crds.fetch(crds.GATEWAY_API, say), crds.fetch(crds.TRAEFIK, say)
+
+
+def start(box: Box, traefik: Process, crds: Sequence[Path]) -> None:
+    """Traefik must not start before the CRDs are served: it would wait for a minute before it looks again."""
+
+    def has(condition: str, kind: str, name: str, ns: str = "") -> bool:
+        conditions = box.get(kind, name, ns).get("status", {}).get("conditions") or []
+        return any(one["type"] == condition and one["status"] == "True" for one in conditions)
+
+    where = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    for definition in definitions(crds):
+        box.api.request("POST", where, definition, "application/yaml")
+    for name in AWAITED:
+        box.wait_until(partial(has, "Established", "crd", name), describe=f"{name} is served")
+    box.apply(manifests())
+    traefik.start()
+    box.wait_until(lambda: has("Programmed", "gateway", NAME, NAMESPACE), 60, "the gateway is programmed")
 
 
 def definitions(directories: Sequence[Path]) -> Iterator[str]:

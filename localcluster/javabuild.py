@@ -6,6 +6,7 @@ is kept in the cache under a hash of the sources and of the JDK's own version.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -61,16 +62,23 @@ def jdk() -> Jdk:
         candidates.append(Path(on_path))
     found = []
     for javac in candidates:
-        try:
-            said = subprocess.run([javac, "-version"], capture_output=True, text=True, check=False)
-        except OSError:
+        if (version := _says(javac)) is None:
             continue
-        version = (said.stdout or said.stderr).strip()  # before JDK 9 on stderr
         if (number := re.match(r"javac (\d+)", version)) and int(number[1]) >= JDK_NEEDED:
             return Jdk(javac.resolve().parents[1], version)
         found.append(version)
     instead = f"; found only {', '.join(found)}" if found else ""
     raise BinariesError(f"Java servers need a JDK of version {JDK_NEEDED} or newer{instead}: {INSTALL}")
+
+
+@functools.cache
+def _says(javac: Path) -> str | None:
+    """Its version, asked once: a JVM is started for it. None: it can't be run."""
+    try:
+        said = subprocess.run([javac, "-version"], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return (said.stdout or said.stderr).strip()  # before JDK 9 on stderr
 
 
 def maven() -> Path:

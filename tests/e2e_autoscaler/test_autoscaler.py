@@ -151,7 +151,7 @@ def test_a_scale_in_by_the_autoscaler_loses_nothing(scaled: Callable[..., Scaled
     def scaled_in(doors: bool) -> Outcome:
         app = scaled(replicas=10)
         app = app.gated() if doors else app.deploy()
-        with running(app.box, Plan(rate=100, callers=app.callers()), namespace=app.namespace) as run:
+        with running(app.box, Plan(rate=50, callers=app.callers()), namespace=app.namespace) as run:
             time.sleep(2)
             app.autoscale(of_memory(2**40), least=2)
             app.box.wait_until(lambda: len(app.pods()) == 2, 120, "two pods are left")

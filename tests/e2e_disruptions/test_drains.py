@@ -49,8 +49,8 @@ def test_nodes_drained_in_turn_lose_nothing_and_with_the_gate_all_that_are_wante
     box.wait_until(lambda: budgets(gate) == ["web-lossless"], 10, "evictions wait")
     with (
         running(box, Plan(rate=50, callers=plain.callers()), namespace=plain.namespace) as without,
-        running(box, Plan(rate=100, callers=graceful.callers()), namespace=graceful.namespace) as gracefully,
-        running(box, Plan(rate=100, callers=gate.callers()), namespace=gate.namespace) as waiting,
+        running(box, Plan(rate=50, callers=graceful.callers()), namespace=graceful.namespace) as gracefully,
+        running(box, Plan(rate=50, callers=gate.callers()), namespace=gate.namespace) as waiting,
         watching(gate) as seen,
     ):
         drain_in_turn(box, plain, graceful, gate)

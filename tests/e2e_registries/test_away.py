@@ -17,7 +17,7 @@ from tests.e2e_registries.shops import (
     wait_until_one_is,
 )
 
-RATE = 100
+RATE = 50
 
 
 def labelled(shop: FollowedShop) -> list[str]:

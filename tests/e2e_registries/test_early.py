@@ -16,7 +16,7 @@ LATE = ("--register-delay", "4", "--deregister", "first", "--linger", "2")
 
 
 def released(shop: FollowedShop) -> Outcome:
-    with running(shop.box, Plan(rate=100, callers=shop.followers()[:1]), namespace=shop.namespace) as run:
+    with running(shop.box, Plan(rate=50, callers=shop.followers()[:1]), namespace=shop.namespace) as run:
         wait_until_answered(run)
         shop.release("2")
         shop.wait_until_rolled_out()

@@ -11,7 +11,7 @@ from tests.e2e.operators import Operator
 from tests.e2e_registries.shops import FollowedShop, Make, kill_in_each, only, storm, wait_until_answered
 from tests.side_by_side import side_by_side
 
-RATE = 100
+RATE = 50
 
 
 STAGES = ("Warming", "Admitted", "Withdrawn", "Draining", "Drained")

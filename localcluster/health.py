@@ -1,0 +1,46 @@
+"""Whether the parts of a box are well, by their own word."""
+
+from __future__ import annotations
+
+import ssl
+import urllib.error
+import urllib.request
+from datetime import datetime
+
+from localcluster.api import Api, ApiError
+
+ANSWER_WITHIN = 5.0
+"""Seconds."""
+
+
+def answers(url: str) -> bool:
+    """Whether a GET of this health endpoint succeeds."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # they sign their own
+    try:
+        with urllib.request.urlopen(url, timeout=ANSWER_WITHIN, context=context if url.startswith("https:") else None):
+            return True
+    except urllib.error.HTTPError as error:
+        error.close()  # it carries the open response
+    except OSError:
+        pass
+    return False
+
+
+def node_is_ready(api: Api, name: str, since: datetime) -> bool:
+    """Whether pods can be sent there, by the word of an agent that was started at `since`.
+
+    What an agent that was killed wrote still stands; a heartbeat after that moment tells the two apart.
+    """
+    try:
+        node = api.request("GET", f"/api/v1/nodes/{name}")
+        lease = api.request("GET", f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}")
+    except ApiError:
+        return False
+    renewed = datetime.fromisoformat(lease["spec"]["renewTime"])
+    conditions = {condition["type"]: condition["status"] for condition in node["status"].get("conditions", [])}
+    return (
+        renewed > since
+        and conditions.get("Ready") == "True"
+        and not node["spec"].get("taints")  # until it is gone the scheduler sends nothing there
+    )
