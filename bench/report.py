@@ -56,7 +56,7 @@ def _row(figure: Figure) -> str:
     cells = row(figure)
     state = {None: "", True: "good", False: "bad"}[figure.met]
     shown = "".join(f"<td>{escape(cell)}</td>" for cell in cells[1:])
-    return f'<tr class="{state}"><th scope=row title="{escape(figure.means)}">{escape(cells[0])}</th>{shown}</tr>'
+    return f'<tr class="{state}"><th scope=row>{escape(cells[0])}<small>{escape(figure.means)}</small></th>{shown}</tr>'
 
 
 def _chart(what: str, figures: Sequence[Figure]) -> str:
