@@ -241,8 +241,8 @@ class Box:
     def apply(self, manifest: str | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
         """Server-side apply of YAML text, one object, or several, in this order.
 
-        As `kubectl apply --server-side --force-conflicts` does, at a tenth of the CPU: kubectl reads the whole OpenAPI
-        document first. Raises ApiError: one was refused; those before it are there.
+        As `kubectl apply --server-side --force-conflicts` does, at a small part of the CPU: kubectl reads the whole
+        OpenAPI document first. Raises ApiError: one was refused; those before it are there.
         """
         for each in objects(manifest):
             namespace = each["metadata"].get("namespace", "default")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ssl
-import urllib.error
-import urllib.request
 from datetime import datetime
 
 from localcluster.api import Api, ApiError
+from localcluster.asking import answer_of
 
 ANSWER_WITHIN = 5.0
 """Seconds."""
@@ -17,14 +16,7 @@ def answers(url: str) -> bool:
     """Whether a GET of this health endpoint succeeds."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # they sign their own
-    try:
-        with urllib.request.urlopen(url, timeout=ANSWER_WITHIN, context=context if url.startswith("https:") else None):
-            return True
-    except urllib.error.HTTPError as error:
-        error.close()  # it carries the open response
-    except OSError:
-        pass
-    return False
+    return answer_of(url, ANSWER_WITHIN, context if url.startswith("https:") else None) is not None
 
 
 def node_is_ready(api: Api, name: str, since: datetime) -> bool:

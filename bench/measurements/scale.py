@@ -105,10 +105,9 @@ def _released(bed: Testbed, namespaces: list[str], at_once: int) -> Iterator[Fig
         yield from _elsewhere("scale", timeline, began)
         yield from _cost("scale", _calls(bed, crowd, began), at_once * PODS, before, after)
         means = "an urgent release in the middle of them, compared with the same one alone"
-        yield Figure("scale.urgent", means, urgently / alone, "times", detail={"seconds": urgently, "alone": alone})
+        yield _urgent("scale.urgent", means, urgently, alone)
         means = "… of a plain Deployment, in the middle of the same"
-        detail = {"seconds": natively, "alone": natively_alone}
-        yield Figure("scale.urgent-native", means, natively / natively_alone, "times", detail=detail)
+        yield _urgent("scale.urgent-native", means, natively, natively_alone)
         with ThreadPoolExecutor(10) as pool:
             began = time.time()
             list(pool.map(lambda name: bed.release(plain, name, "2"), names))
@@ -117,8 +116,11 @@ def _released(bed: Testbed, namespaces: list[str], at_once: int) -> Iterator[Fig
         means = f"{at_once} releases of {PODS} pods at once, natively"
         yield Figure("scale.releases-natively", means, time.time() - began, "s")
         means = "an urgent release of ours in the middle of those, compared with the same one alone"
-        detail = {"seconds": urgently, "alone": alone}
-        yield Figure("scale.urgent-in-natives", means, urgently / alone, "times", detail=detail)
+        yield _urgent("scale.urgent-in-natives", means, urgently, alone)
+
+
+def _urgent(name: str, means: str, seconds: float, alone: float) -> Figure:
+    return Figure(name, means, seconds / alone, "times", detail={"seconds": seconds, "alone": alone})
 
 
 def _wait_until_all_are(bed: Testbed, namespace: str, names: list[str]) -> None:

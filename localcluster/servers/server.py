@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from localcluster.asking import answer_of
 from localcluster.process import Process
 
 ANSWER_WITHIN = 5.0
@@ -95,15 +95,7 @@ class Server(Running):
         """What it answers, asked from outside the box; None when it does not, or with an error."""
         headers = {"Accept": "application/json"}  # Eureka answers XML to those who do not mind
         request = urllib.request.Request(self.outside + path, body, headers, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=ANSWER_WITHIN) as answer:
-                content: bytes = answer.read()
-                return content
-        except urllib.error.HTTPError as error:
-            error.close()  # it carries the open response
-        except OSError:
-            pass
-        return None
+        return answer_of(request, ANSWER_WITHIN)
 
     def start(self) -> None:
         """Start it and wait until it is ready. Raises BoxError."""

@@ -57,12 +57,14 @@ class Adoption:
         Raises ClusterError when the API server can't be asked.
         """
         key = rollout.key
+        differs = self._differs(rollout, workload)
         if self._known.get(key) != workload.uid:
-            if self._differs(rollout, workload):
+            if differs:
                 await self._list(rollout, workload)
+                differs = self._differs(rollout, workload)
             self._known[key] = workload.uid
             self._doubts.pop(key, None)
-        if not self._differs(rollout, workload):
+        if not differs:
             self._doubts.pop(key, None)
             return None
         now = self.clock()
