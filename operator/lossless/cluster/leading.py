@@ -59,6 +59,9 @@ class Leading:
 
     def __post_init__(self) -> None:
         self._relister = Relister(self.gateway, self.scope, self.store, self.changed)
+        self._watches = Watches(
+            self.scope, self.kubeconfig, self._saw, self._relister.all_soon, self.gateway.serves, self._needed
+        )
 
     def changed(self, change: Change[Any]) -> None:
         """Something is different: wake whom it concerns."""
@@ -73,6 +76,8 @@ class Leading:
 
     def stuck(self) -> str | None:
         """Why this process had better be restarted; None: it had not."""
+        if self._watches.silent_for >= STUCK_AFTER:
+            return f"the watches have given no sign of life for {self._watches.silent_for:.0f} s"
         oldest = self.queue.oldest()
         if oldest is None or not self.synced or oldest.seconds < STUCK_AFTER:
             return None
@@ -80,11 +85,8 @@ class Leading:
 
     async def run(self, reconciler: Reconciler) -> None:
         """Until cancelled. Turns begin once everything has been seen: half a world makes wrong decisions."""
-        watches = Watches(
-            self.scope, self.kubeconfig, self._saw, self._relister.all_soon, self.gateway.serves, self._needed
-        )
         async with asyncio.TaskGroup() as group:
-            group.create_task(watches.run())
+            group.create_task(self._watches.run())
             group.create_task(self._relister.run())
             group.create_task(self._reconcile_all(reconciler))
 

@@ -10,8 +10,9 @@ is missing is asked for here, and Kopf is started anew when it has come.
 
 import asyncio
 import logging
+import math
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,10 @@ LONGEST_BACK_OFF: Final = 15.0
 FORGIVEN_AFTER: Final = 60.0
 MISSED_EVERY: Final = 5.0
 """Seconds from one look for a kind that is not served to the next."""
+BEAT: Final = 5.0
+"""Seconds from one sign of life of an engine to the next."""
+ENDING: Final = 10.0
+"""Seconds for Kopf to end in its own way. It takes 5 of them when one of its watches has failed."""
 
 Serves = Callable[[Resource], Awaitable[bool]]
 """Says whether the API server has this kind, as far as can be told."""
@@ -59,14 +64,21 @@ class Watches:
         self._started = started
         self._serves = serves
         self._needed = needed
+        self._alive_at = math.inf
+        """When an engine last gave a sign of life, on our loop's clock."""
         self.failures = 0
         """How many engines have ended by themselves, since one ran for long."""
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since the watches last gave a sign of life: they hang if this grows. 0 before they run."""
+        return max(0.0, asyncio.get_running_loop().time() - self._alive_at)
 
     async def run(self) -> None:
         """Until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            began = loop.time()
+            self._alive_at = began = loop.time()
             self._started()
             error = await self._engine(loop)
             self.failures = 1 if loop.time() - began > FORGIVEN_AFTER else self.failures + 1
@@ -74,9 +86,12 @@ class Watches:
             _log.warning("the watches ended (%r); starting again in %.1f s", error, pause)
             await asyncio.sleep(pause)
 
+    def _beat(self) -> None:
+        self._alive_at = asyncio.get_running_loop().time()
+
     async def _engine(self, loop: asyncio.AbstractEventLoop) -> BaseException | str | None:
         """One life of Kopf. Says what ended it."""
-        engine = _Engine(self._scope, self._kubeconfig, self._seen, loop)
+        engine = _Engine(self._scope, self._kubeconfig, self._seen, self._beat, loop)
         engine.start()
         came = asyncio.create_task(self._came(engine))
         try:
@@ -127,15 +142,24 @@ class _NoDiffs(kopf.DiffBaseStorage):
 class _Engine(threading.Thread):
     """One Kopf operator with its thread and loop. It dies with the process at the latest."""
 
-    def __init__(self, scope: Scope, kubeconfig: Path | None, seen: Seen, ours: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        kubeconfig: Path | None,
+        seen: Seen,
+        beat: Callable[[], None],
+        ours: asyncio.AbstractEventLoop,
+    ) -> None:
         super().__init__(name="watches", daemon=True)
         self._scope = scope
         self._kubeconfig = kubeconfig
         self._seen = seen
+        self._beat = beat
         self._ours = ours
         self._stopping = threading.Event()
         self._insights: Insights | None = None
         self.ended: asyncio.Future[BaseException | None] = ours.create_future()
+        """Done as soon as it has nothing more to tell; the thread may live on for some seconds."""
 
     def stop(self) -> None:
         """Ask it to end, and hear nothing of it any more."""
@@ -158,10 +182,11 @@ class _Engine(threading.Thread):
         self._tell(self._end, error)
 
     async def _operate(self) -> None:
+        """What `kopf.operator` does, but for its end: that is told at once, and does come."""
         namespaces = list(self._scope.namespaces)
         self._insights = Insights()
         try:
-            await kopf.operator(
+            tasks = await kopf.spawn_tasks(
                 registry=self._registry(),
                 settings=self._settings(),
                 standalone=True,
@@ -170,9 +195,31 @@ class _Engine(threading.Thread):
                 stop_flag=self._stopping,
                 insights=self._insights,
             )
+            self._tell(self._end, await self._why_it_ends(tasks))
+            ending = asyncio.create_task(kopf.run_tasks(tasks))
+            await asyncio.wait({ending}, timeout=ENDING)
+            await _cancel_the_others()
+            await asyncio.gather(ending, return_exceptions=True)  # Why is told already.
         finally:
             # Kopf waits for the flag in a thread of the loop's pool, which asyncio.run would join for ever.
             self._stopping.set()
+
+    async def _why_it_ends(self, tasks: Collection[asyncio.Task[None]]) -> BaseException | None:
+        """Waits for the first of Kopf's tasks to end, which ends them all; or for a watch to be gone.
+
+        A watch of Kopf's can go without a word: cancelled by its own timeout while it hands an event on.
+        """
+        watching: set[str] = set()
+        while True:
+            done, _ = await asyncio.wait(tasks, timeout=BEAT, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                return None if task.cancelled() else task.exception()
+            names = {task.get_name() for task in asyncio.all_tasks()}
+            running = {name for name in names if name.startswith("watcher for ")}
+            if gone := watching - running:
+                return RuntimeError(f"gone without a word: {', '.join(sorted(gone))}")
+            watching = running
+            self._tell(self._beat)
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
@@ -224,3 +271,15 @@ class _Engine(threading.Thread):
             self._ours.call_soon_threadsafe(what, *arguments)
         except RuntimeError:  # Our loop is closed: the process is about to end.
             self._stopping.set()
+
+
+async def _cancel_the_others() -> None:
+    """Cancel what is left on this loop until nothing is.
+
+    Once is not enough: a watch whose request has had no answer yet takes it for a pause, if what tells it of pauses was
+    cancelled before it, and goes on (kopf._cogs.clients.api.stream).
+    """
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in others:
+            task.cancel()
+        await asyncio.wait(others, timeout=1)
