@@ -15,12 +15,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from demo.figures import Figures
-from demo.lossless_operator import installed
+from demo.lossless_operator import installed, wait_for_the_door
 from demo.measure import Run, measure
 from demo.report import report, this_machine
 from demo.table import table
 from demo.verdict import failures, sentences
-from demo.ways import NAME, WAYS, manifests
+from demo.ways import NAME, WAYS, around, deployment
 from localcluster import Box
 from localcluster.errors import LocalClusterError, MissingRequirement
 
@@ -46,7 +46,10 @@ def main() -> int:
                 if way.lossless:
                     say("installs the operator")
                     stack.enter_context(installed(box))
-                box.apply(manifests(way))
+                box.apply(around(way))
+                if way.lossless:
+                    wait_for_the_door(box, way.key)
+                box.apply(deployment(way))
             for way in ways:
                 box.kubectl("rollout", "status", f"deployment/{NAME}", "-n", way.key, "--timeout=60s")
             for way in ways:

@@ -38,6 +38,12 @@ def installed(box: Box) -> Iterator[None]:
         process.wait(20)
 
 
+def wait_for_the_door(box: Box, namespace: str) -> None:
+    """Until pods are born with their gate here. Those that were there before would be let go without a preStop sleep:
+    lossless too, and sooner, but not what every later release is like."""
+    box.wait_until(lambda: bool(box.listed("limitranges", namespace)), 30, "the policies know the LosslessRollout")
+
+
 def _leads(box: Box, process: subprocess.Popen[bytes]) -> bool:
     if process.poll() is not None:
         log = box.logs / "lossless-operator.log"

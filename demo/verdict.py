@@ -32,7 +32,8 @@ def sentences(figures: Mapping[str, Figures]) -> list[str]:
         f"{'was' if lossless.lost == 0 else 'were'} lost. That costs time: it was rolled out after "
         f"{lossless.rolled_out_seconds:.0f} s, with a preStop sleep after {pre_stop.rolled_out_seconds:.0f} s, and "
         f"without after {native.rolled_out_seconds:.0f} s. {SETTLE_SECONDS} s of each of its two waves are for the "
-        f"callers with old lists; without such callers it needs few.",
+        f"callers with old lists; without such callers it needs few. And so long an old pod sleeps before it ends, "
+        f"though it was drained: it was born with that sleep, for the day when somebody deletes it by hand.",
     ]
 
 

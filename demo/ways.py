@@ -49,16 +49,14 @@ WAYS = (
 )
 
 
-def manifests(way: Way) -> list[Manifest]:
-    """The namespace, the Deployment and its Services; for the lossless way the LosslessRollout too, before the pods."""
+def around(way: Way) -> list[Manifest]:
+    """What is there before the Deployment: the namespace, its Services; for the lossless way the LosslessRollout."""
     objects = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": way.key}},
         _service(way, NAME),
         _service(way, HEADLESS, clusterIP="None"),
     ]
-    if way.lossless:
-        objects.append(lossless_rollout(way))
-    return [*objects, deployment(way)]
+    return [*objects, lossless_rollout(way)] if way.lossless else objects
 
 
 def deployment(way: Way) -> Manifest:

@@ -15,7 +15,7 @@ from demo.measure import Run, harmless_at, progress
 from demo.report import report
 from demo.table import table
 from demo.verdict import failures, sentences
-from demo.ways import HEADLESS, REPLICAS, WAYS, manifests
+from demo.ways import HEADLESS, REPLICAS, WAYS, deployment
 from localcluster.timeline import Endpoints, Timeline
 from tests.demo.synthetic import LOSSLESS_NEW, LOSSLESS_OLD, NATIVE_NEW, NATIVE_OLD, RELEASE, a_pod, three_runs
 
@@ -138,13 +138,10 @@ def test_it_is_measured_until_no_list_can_name_an_old_pod_and_the_last_one_has_b
 
 
 def test_the_ways_differ_in_nothing_but_what_they_are_about() -> None:
-    def deployment(index: int) -> dict[str, object]:
-        found = next(each for each in manifests(WAYS[index]) if each["kind"] == "Deployment")
-        del found["metadata"]["namespace"]
-        return found
-
-    native, pre_stop, lossless = (deployment(index) for index in range(3))
+    native, pre_stop, lossless = (deployment(way) for way in WAYS)
+    for each in (native, pre_stop, lossless):
+        del each["metadata"]["namespace"]
     assert native == lossless
-    container = pre_stop["spec"]["template"]["spec"]["containers"][0]  # type: ignore[index]
+    container = pre_stop["spec"]["template"]["spec"]["containers"][0]
     assert container.pop("lifecycle") == {"preStop": {"sleep": {"seconds": 5}}}
     assert pre_stop == native

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from demo.ways import HEADLESS, NAME, PORT, Way, deployment, manifests
+from demo.ways import HEADLESS, NAME, PORT, Way, around, deployment
 from localcluster import Box, load
 from localcluster.load import CachedAddresses, Cause, Fresh, KeptAlive, Plan
 from localcluster.recorder import recording
@@ -24,7 +24,7 @@ def deploy(box: Box, way: Way, *app: str) -> str:
     web: dict[str, Any] = deployment(way)
     web["spec"]["replicas"] = 2
     web["spec"]["template"]["spec"]["containers"][0]["command"] = ["sample-app", *app]
-    box.apply([each for each in manifests(way) if each["kind"] == "Service"])
+    box.apply([each for each in around(way) if each["kind"] == "Service"])
     box.apply(web)
     box.kubectl("rollout", "status", f"deployment/{NAME}", "-n", way.key, "--timeout=60s")
     wait_until_routed(box, 2, (NAME, HEADLESS), way.key)
