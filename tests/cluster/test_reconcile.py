@@ -402,17 +402,41 @@ async def test_a_target_that_is_gone_lets_its_pods_go() -> None:
 # -- the status --------------------------------------------------------------------------------------------------------
 
 
-async def test_mere_counts_are_written_every_few_seconds_only() -> None:
-    made = shop(admitted("a"), replicas=3)
-    await made.first_turns()
+def one_more_serves(made: Shop) -> None:
     made.has(PODS, admitted("b"))
     both = [objects.endpoint(name, ready=True) for name in ("a", "b")]
     made.has(ENDPOINT_SLICES, objects.endpoint_slice("web-x", "web", *both))
     made.has(REPLICA_SETS, objects.replica_set("web-1", replicas=2, readyReplicas=2))
+
+
+async def test_mere_counts_are_written_every_few_seconds_only() -> None:
+    made = shop(admitted("a"), replicas=3)
+    await made.first_turns()
+    one_more_serves(made)
     wait = await made.turn()
     assert "patch losslessrollouts" not in made.api.asked()
     assert wait is not None
     assert 0 < wait <= EVERY
+    made.now += timedelta(seconds=EVERY)
+    await made.turn()
+    assert made.api.asked().count("patch losslessrollouts") == 1
+
+
+async def test_a_slow_api_server_is_told_mere_counts_less_often() -> None:
+    made = shop(admitted("a"), replicas=3)
+    patch = made.api.patch
+
+    async def slowly(*arguments: Any, **named: Any) -> objects.Raw:
+        made.now += timedelta(seconds=EVERY / 50)
+        return await patch(*arguments, **named)
+
+    made.api.patch = slowly  # type: ignore[method-assign]
+    await made.first_turns()
+    one_more_serves(made)
+    made.now += timedelta(seconds=EVERY)
+    wait = await made.turn()
+    assert "patch losslessrollouts" not in made.api.asked()
+    assert wait is not None
     made.now += timedelta(seconds=EVERY)
     await made.turn()
     assert made.api.asked().count("patch losslessrollouts") == 1

@@ -19,6 +19,9 @@ from lossless.cluster.store import Change, Store
 
 EVERY: Final = 5.0
 """Seconds between two writes that nobody is in a hurry for."""
+SHARE: Final = 0.01
+"""Of its time, at most, that an API server spends on those of one LosslessRollout: one that is slow has more urgent
+things to do."""
 
 
 @dataclass
@@ -31,7 +34,8 @@ class Reporter:
     clock: Callable[[], float]
     _said: dict[Key, tuple[str, LosslessRolloutStatus]] = field(default_factory=dict)
     """With the uid of whom it was said."""
-    _written_at: dict[Key, float] = field(default_factory=dict)
+    _due_at: dict[Key, float] = field(default_factory=dict)
+    """When the next write is due that nobody is in a hurry for."""
 
     def last(self, rollout: SeenRollout) -> LosslessRolloutStatus:
         """What was said last: also what is still to be written, or transition times would be lost."""
@@ -41,7 +45,7 @@ class Reporter:
     def forget(self, key: Key) -> None:
         """This LosslessRollout is gone."""
         self._said.pop(key, None)
-        self._written_at.pop(key, None)
+        self._due_at.pop(key, None)
 
     async def report(self, rollout: SeenRollout, status: LosslessRolloutStatus) -> float | None:
         """Say this. Answers in how many seconds to come again for what was put off.
@@ -53,7 +57,7 @@ class Reporter:
         current = self.store.rollouts.by_uid(rollout.uid) or rollout
         if current.status == status:
             return None
-        due = self._written_at.get(key, -EVERY) + EVERY - self.clock()
+        due = self._due_at.get(key, 0.0) - self.clock()
         if due > 0 and not _urgent(current.status, status):
             return due
         await self._write(current, status)
@@ -62,6 +66,7 @@ class Reporter:
     async def _write(self, rollout: SeenRollout, status: LosslessRolloutStatus) -> None:
         version = self.store.rollouts.version(rollout.uid)
         body = patches.status(status, rollout.uid, version)
+        began = self.clock()
         try:
             answer = await self.gateway.patch(ROLLOUTS, rollout.namespace, rollout.name, body, "status")
         except NotFound as error:
@@ -71,7 +76,8 @@ class Reporter:
             # It was changed: what we are about to say may be of a spec that is no more.
             self._told(self.store.rollouts.put(await self.gateway.get(ROLLOUTS, rollout.namespace, rollout.name)))
             raise Outdated("the LosslessRollout has changed") from error
-        self._written_at[rollout.key] = self.clock()
+        now = self.clock()
+        self._due_at[rollout.key] = now + max(EVERY, (now - began) / SHARE)
         self._told(self.store.rollouts.put(answer))
 
     def _told(self, change: Change[SeenRollout] | None) -> None:
