@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from lossless.core.world import Presence, Sighting
 from lossless.traffic.services import EndpointSlice, Service, Services
 from lossless.traffic.source import Subject, TrafficSource
@@ -103,3 +105,29 @@ def test_all_services_that_could_send_to_a_pod_have_to_be_asked() -> None:
         [EndpointSlice.parse(endpoint_slice("s", "by-hand", endpoint(None, ready=False)))],
     )
     assert services.concerned([POD]) == ("by-hand", "web")
+
+
+class TestByNode:
+    """externalTrafficPolicy: Local."""
+
+    LOCAL = objects.service("web") | {
+        "spec": {"selector": {"app": "web"}, "type": "NodePort", "externalTrafficPolicy": "Local"}
+    }
+
+    @staticmethod
+    def alone(service: dict[str, Any], *endpoints: dict[str, Any]) -> bool:
+        (seen,) = sightings([service], [endpoint_slice("s", "web", *endpoints)])
+        return seen.alone
+
+    @pytest.mark.parametrize(
+        ("node", "ready", "alone"), [("node-2", True, True), ("node-1", True, False), ("node-1", False, True)]
+    )
+    def test_a_pod_is_alone_unless_one_of_others_is_ready_on_its_node(
+        self, node: str, ready: bool, alone: bool
+    ) -> None:
+        ours = endpoint("a", ready=True) | {"nodeName": "node-1"}
+        beside = endpoint("b", "10.0.0.8", ready=ready) | {"nodeName": node}
+        assert self.alone(self.LOCAL, ours, beside) is alone
+
+    def test_behind_any_other_service_nobody_is(self) -> None:
+        assert not self.alone(WEB, endpoint("a", ready=True) | {"nodeName": "node-1"})

@@ -12,6 +12,7 @@ from typing import Final
 
 from lossless.api.resource import Mode
 from lossless.core import capacity, hold, moment, report, swaps
+from lossless.core.last_of_node import with_the_last_of_nodes
 from lossless.core.moment import Moment
 from lossless.core.passage import Passage, Stage
 from lossless.core.plan import Plan, is_noted
@@ -34,6 +35,7 @@ def decide(world: World, now: datetime) -> Decision:
         return Decision(status=report.status_of(moment.at(world, now), ()), steps=steps)
     here = swaps.with_turns(moment.at(world, now))
     spared, slots = may_be_spared(here), swaps.slots(here)
+    here = with_the_last_of_nodes(here, spared)
     plans = [
         _with_label(_with_tellings(_with_slot(_plan(pod, here, spared), slots), here), here)
         for pod in world.pods

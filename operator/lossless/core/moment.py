@@ -48,9 +48,14 @@ class Moment:
     """The evidence that those that serve are too few for the traffic (`autoscaler.overload`); or nothing."""
     turns: Turns | None = None
     """None: everybody may come in as soon as it is ready to."""
+    last_of_nodes: frozenset[str] = frozenset()
+    """Pods on their way out that stay in their Services until they are deleted (`lossless.core.last_of_node`; uids)."""
 
     def is_surplus(self, pod: Pod) -> bool:
         return pod.uid in self.going
+
+    def stays_listed(self, pod: Pod) -> bool:
+        return pod.uid in self.last_of_nodes
 
 
 def at(world: World, now: datetime) -> Moment:

@@ -35,8 +35,9 @@ def plan_out(pod: Pod, here: Moment, spared: frozenset[str]) -> Plan:
         withdrawn = replace(
             passage, stage=Stage.WITHDRAWN, since=here.now, waiting_for="", withdrawn_at=here.now, gone_at=None
         )
-        return Plan(pod, steps=(Move(Verb.WITHDRAW, pod, withdrawn, "Withdrawn", _why_surplus(pod, here), gate=False),))
-    if pod.open or passage.withdrawn_at is None:
+        gate = None if here.stays_listed(pod) else False
+        return Plan(pod, steps=(Move(Verb.WITHDRAW, pod, withdrawn, "Withdrawn", _why_surplus(pod, here), gate=gate),))
+    if (pod.open and not here.stays_listed(pod)) or passage.withdrawn_at is None:
         return Plan(pod, steps=(_withdraw_again(pod, here),))
     wait = way_out.wait_on_the_way_out(pod, here)
     if wait is None:
@@ -64,7 +65,7 @@ def _drained(pod: Pod, here: Moment) -> Plan:
             return Plan(pod, Wait(Stage.DRAINED, "Deleting", message, since, since + SHOWN_AGAIN))
         if not pod.open:
             return Plan(pod, steps=(_mark_drained(pod, here, "its controller has not deleted it yet"),))
-    if not pod.open:
+    if not pod.open or here.stays_listed(pod):
         return Plan(pod)
     return Plan(pod, steps=(_withdraw_again(pod, here),))
 
@@ -148,6 +149,8 @@ def _evidence(pod: Pod, here: Moment) -> str:
     if _forced(pod, here):
         still = next(wait for check in way_out.WAY_OUT if (wait := check(pod, here)))
         return f"drain.timeout has passed; {still.message}"
+    if here.stays_listed(pod):
+        return f"the last of {pod.node}: its Services list it until it is deleted, and its preStop sleep is for them"
     sources = ", ".join(sighting.source for sighting in pod.sightings) or "every traffic source"
     return f"gone from {sources}; settled"
 

@@ -7,7 +7,7 @@ from lossless.api.resource import OnDrainTimeout
 from lossless.core.moment import Moment
 from lossless.core.passage import Stage
 from lossless.core.waits import Check, Wait, bounded, first_wait
-from lossless.core.world import Pod, Presence
+from lossless.core.world import Pod, Presence, Sighting
 
 ASK_AGAIN: Final = timedelta(seconds=1)
 """How often a pod is asked for its requests in flight while it drains."""
@@ -15,7 +15,7 @@ ASK_AGAIN: Final = timedelta(seconds=1)
 
 def told_everyone(pod: Pod, moment: Moment) -> Wait | None:
     """Its gate is closed, and whoever can't be looked at has been told."""
-    if not pod.passage.withdrawn_at or pod.open:
+    if not pod.passage.withdrawn_at or (pod.open and not moment.stays_listed(pod)):
         return Wait(Stage.WITHDRAWN, "Withdrawing", "it is being withdrawn", _start(pod, moment))
     untold = [one.source for one in pod.registrations if one.blind and one.source not in pod.passage.told]
     if untold:
@@ -25,9 +25,10 @@ def told_everyone(pod: Pod, moment: Moment) -> Wait | None:
 
 
 def gone_from_every_source(pod: Pod, moment: Moment) -> Wait | None:
-    """No traffic source that can be seen still lists it."""
-    silent = [sighting for sighting in pod.sightings if sighting.presence is Presence.UNANSWERED]
-    present = [sighting for sighting in pod.sightings if sighting.presence is Presence.PRESENT]
+    """No traffic source that can be seen still lists it; registries alone, where it stays in its Services."""
+    sources = _to_be_gone_from(pod, moment)
+    silent = [sighting for sighting in sources if sighting.presence is Presence.UNANSWERED]
+    present = [sighting for sighting in sources if sighting.presence is Presence.PRESENT]
     if not present and silent:
         said = ", ".join(f"{sighting.source} ({sighting.evidence})" for sighting in silent)
         return Wait(Stage.WITHDRAWN, "NotSeen", f"no answer from {said}", _start(pod, moment), _deadline(pod, moment))
@@ -41,6 +42,8 @@ def gone_from_every_source(pod: Pod, moment: Moment) -> Wait | None:
 
 def settled(pod: Pod, moment: Moment) -> Wait | None:
     """Those who may still hold its address have had the time to forget it."""
+    if moment.stays_listed(pod) and not _to_be_gone_from(pod, moment):
+        return None  # Its preStop sleep is as long.
     since = pod.passage.gone_at or moment.now
     caught_up = [moment.world.followers_caught_up_at, *(each.followers_caught_up_at for each in pod.sightings)]
     until = max([since, *(at for at in caught_up if at)]) + _settle(pod, moment)
@@ -67,8 +70,8 @@ def not_held(pod: Pod, moment: Moment) -> Wait | None:
 
 
 def nothing_in_flight(pod: Pod, moment: Moment) -> Wait | None:
-    """It says that it works on no request any more; only if it was named where to ask."""
-    if moment.world.spec.drain.in_flight is None or pod.phase != "Running":
+    """It says that it works on no request any more; only if it was named where to ask, and gets no new ones."""
+    if moment.world.spec.drain.in_flight is None or pod.phase != "Running" or moment.stays_listed(pod):
         return None
     count = pod.in_flight
     if count is not None and count.requests is not None and count.requests <= 0:
@@ -106,6 +109,11 @@ def wait_on_the_way_out(pod: Pod, moment: Moment) -> Wait | None:
 def timed_out(pod: Pod, moment: Moment) -> bool:
     """Its way out has taken as long as it may."""
     return moment.now >= _deadline(pod, moment)
+
+
+def _to_be_gone_from(pod: Pod, moment: Moment) -> list[Sighting]:
+    registries = {one.source for one in pod.registrations}
+    return [one for one in pod.sightings if one.source in registries or not moment.stays_listed(pod)]
 
 
 def _settle(pod: Pod, moment: Moment) -> timedelta:

@@ -33,6 +33,8 @@ class Sighting:
     """How long those who follow this source go on with what they hold, after it has let the pod go."""
     followers_caught_up_at: datetime | None = None
     """When they know again what it knows, after it was out of reach; see the World's. None: there was no such time."""
+    alone: bool = False
+    """It sends what comes to a node to the pods there alone, and of other workloads' has none ready on this one's."""
 
 
 @dataclass(frozen=True, slots=True)

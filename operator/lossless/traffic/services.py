@@ -1,5 +1,6 @@
 """Services, as everybody sees them who routes by EndpointSlices: kube-proxy, ingress gateways, meshes, cluster DNS."""
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -19,6 +20,7 @@ class Endpoint:
     """The uid of the pod it stands for; empty if it names none."""
     addresses: tuple[str, ...]
     ready: bool
+    node: str = ""
 
     def is_of(self, pod: Subject) -> bool:
         return self.pod == pod.uid if self.pod else any(address in pod.addresses for address in self.addresses)
@@ -45,6 +47,7 @@ class EndpointSlice:
                     pod=_pod_uid(endpoint.get("targetRef") or {}),
                     addresses=tuple(endpoint.get("addresses") or ()),
                     ready=(endpoint.get("conditions") or {}).get("ready") is not False,
+                    node=sys.intern(endpoint.get("nodeName") or ""),
                 )
                 for endpoint in raw.get("endpoints") or ()
             ),
@@ -63,6 +66,9 @@ class Service:
     """Empty: it selects nothing, somebody else writes its EndpointSlices."""
     lists_unready: bool = False
     """publishNotReadyAddresses: it lists pods whether they are ready or not, so no gate keeps anybody off it."""
+    by_node: bool = False
+    """externalTrafficPolicy Local: what comes to a node goes to the pods there, and load balancers notice late that
+    there are none."""
     raw: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Its name, annotations and spec, for the findings."""
 
@@ -76,6 +82,7 @@ class Service:
             name=raw["metadata"]["name"],
             selector=tuple(sorted(selects.items())),
             lists_unready=bool(spec.get("publishNotReadyAddresses")),
+            by_node=spec.get("type") in ("NodePort", "LoadBalancer") and spec.get("externalTrafficPolicy") == "Local",
             raw={
                 "metadata": {key: raw["metadata"].get(key) for key in ("name", "namespace", "annotations")},
                 "spec": spec,
@@ -107,7 +114,9 @@ class Services:
                     evidence = "publishNotReadyAddresses: it lists pods that are not ready as well"
                     sightings.append(Sighting(source, Presence.UNKNOWN, evidence))
                 elif source in sources:
-                    sightings.append(Sighting(source, Presence.PRESENT, f"EndpointSlice {sources[source]}"))
+                    alone = source in selecting and selecting[source].by_node and not self._beside(source, pod, pods)
+                    evidence = f"EndpointSlice {sources[source]}"
+                    sightings.append(Sighting(source, Presence.PRESENT, evidence, alone=alone))
                 else:
                     sightings.append(Sighting(source, Presence.ABSENT, "in none of its EndpointSlices as ready"))
             if sightings:
@@ -123,6 +132,13 @@ class Services:
             if listed.service and any(end.is_of(pod) for end in listed.endpoints for pod in pods)
         }
         return tuple(sorted(selecting | listing))
+
+    def _beside(self, source: str, pod: Subject, pods: Sequence[Subject]) -> bool:
+        """Whether somebody else than these pods is ready on this one's node."""
+        ready = [end for one in self.slices if one.source == source for end in one.endpoints if end.ready]
+        node = next((end.node for end in ready if end.is_of(pod)), "")
+        others = (end for end in ready if end.node == node)
+        return any(not any(end.is_of(one) for one in pods) for end in others)
 
     def _listed(self, pods: Sequence[Subject]) -> Mapping[str, Mapping[str, str]]:
         """By pod: the sources that list it as ready, and the slice where they do."""
