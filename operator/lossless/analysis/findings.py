@@ -298,9 +298,10 @@ def external_traffic_local(facts: Facts) -> Finding | None:
         return None
     return Finding(
         reason="ExternalTrafficPolicyLocal",
-        message=f"Service {found} has externalTrafficPolicy Local: when the last pod of a node is withdrawn, the node "
-        "drops requests until the load balancer's health check has noticed",
-        fix="Set externalTrafficPolicy to Cluster, or keep two or more pods on each node that the load balancer uses",
+        message=f"Service {found} has externalTrafficPolicy Local: the last pod of a node serves it until its preStop "
+        f"sleep ends ({facts.pre_stop_needed} s), and what load balancers send there after that is lost",
+        fix="Let drain.settle be longer than the load balancer's health check takes to fail (its interval times its "
+        "failures), or set externalTrafficPolicy to Cluster",
     )
 
 
