@@ -1,7 +1,7 @@
 """A hazard in the set-up is seen, with what it can cost and what to do; a sound set-up has none."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from lossless.analysis.checks import MAX_FINDINGS
 from lossless.analysis.facts import Facts, Raw
 from lossless.analysis.findings import find
 from lossless.api.resource import Finding, LosslessRolloutSpec
-from lossless.core.world import Autoscaler, ByGroup, ByNode, ByOrdinal, Pod, Workload
+from lossless.core.world import Autoscaler, ByGroup, ByNode, ByOrdinal, Early, Pod, Workload
 
 Object = dict[str, Any]
 
@@ -53,6 +53,8 @@ def found(
     raw: Raw | None = None,
     services: Sequence[Raw] = (SOUND_SERVICE,),
     pods: tuple[Pod, ...] = (),
+    early: tuple[Early, ...] = (),
+    revision: str = "new",
     injection: bool | None = None,
     workload: Workload | None = None,
     **spec: Any,
@@ -64,6 +66,8 @@ def found(
         workload=workload,
         services=services,
         pods=pods,
+        early=early,
+        current_revision=revision,
         gate_injection_works=injection,
     )
     return find(facts)
@@ -123,6 +127,32 @@ def test_pods_that_ran_before_have_no_gate() -> None:
 def test_without_the_policy_the_gate_goes_into_the_template() -> None:
     [finding] = found(pods=pods(False), injection=False)
     assert "readinessGates: [{conditionType: lossless.dev/admitted}]" in finding.fix
+
+
+def early(*seconds: float) -> tuple[Early, ...]:
+    """So long each of the first pods was handed out before it was let in; 0: it still is."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    return tuple(
+        Early(str(number), "etcd", took=timedelta(seconds=one), since=None if one else at)
+        for number, one in enumerate(seconds)
+    )
+
+
+def test_pods_that_are_handed_out_before_they_are_let_in_can_start_closed() -> None:
+    [finding] = found(pods=pods(True, True), early=early(0))
+    assert finding.reason == "RegisteredEarly"
+    assert finding.message.startswith("New pods were handed out by etcd before they were let in:")
+    assert "docs/registries.md#applications-that-start-closed" in finding.fix
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.3, "1 s"), (1, "1 s"), (2.5, "4 s"), (90, "128 s")])
+def test_for_how_long_is_said_in_figures_that_do_not_change_with_every_pod(seconds: float, said: str) -> None:
+    [finding] = found(pods=pods(True, True, True), early=early(0.1, seconds, 0))
+    assert f"before they were let in, for up to {said} each:" in finding.message
+
+
+def test_a_release_may_have_mended_what_earlier_pods_did() -> None:
+    assert found(pods=pods(True, True), early=early(0.3), revision="newer") == []
 
 
 def test_two_autoscalers_fight_and_one_of_another_object_is_left_alone() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from lossless.core.passage import format_time
 from lossless.core.world import Presence, Registered, Sighting
 from lossless.traffic.registries.book import View
 from tests.cluster import objects
-from tests.cluster.test_reconcile import NOON, Quiet, shop
+from tests.cluster.test_reconcile import NOON, Quiet, Shop, shop, starting
 
 ETCD = {"name": "keys", "etcd": {"endpoints": ["http://etcd:2379"], "prefix": "web/"}}
 
@@ -104,6 +105,27 @@ async def test_nobody_waits_for_the_word_of_a_registry_that_is_named_no_more() -
     made.reconciler.registries = FakeBook(Presence.ABSENT)
     await made.turn()
     assert made.api.objects[ROLLOUTS, "web"]["status"]["pods"]["serving"] == 1
+
+
+def early(made: Shop) -> list[str]:
+    found = made.api.objects[ROLLOUTS, "web"]["status"]["findings"]
+    return [one["message"] for one in found if one["reason"] == "RegisteredEarly"]
+
+
+async def test_that_a_pod_was_handed_out_before_it_was_let_in_is_said_as_long_as_it_is_there() -> None:
+    made = shop(starting(), traffic={"registries": [ETCD]}, warmup={"delay": "60s"})
+    book = FakeBook(Presence.PRESENT)
+    made.reconciler.registries = book
+    made.reconciler.actor = replace(made.reconciler.actor, registries=book)
+    await made.first_turns()
+    assert "handed out by keys before they were let in:" in early(made)[0]
+    made.now += timedelta(seconds=90)
+    await made.first_turns()
+    assert "for up to 128 s each" in early(made)[0]
+    del made.api.objects[PODS, "new"]
+    made.store.pods.remove("uid-new", int(made.store.pods.version("uid-new")))
+    await made.turn()
+    assert early(made) == []
 
 
 async def test_who_only_observes_asks_no_registry() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from localcluster.load import Outcome, Plan, running
 from tests.e2e.operators import Operator
@@ -24,6 +25,11 @@ def released(shop: FollowedShop) -> Outcome:
         return run.finish()
 
 
+def is_found(shop: FollowedShop) -> bool:
+    """It is said that pods were handed out too early."""
+    return "RegisteredEarly" in [one["reason"] for one in shop.lossless()["status"]["findings"]]
+
+
 @only(["etcd"])
 def test_an_app_that_registers_before_it_is_fit_is_taken_out_as_soon_as_it_is_seen(
     shop: Make, operator: Operator
@@ -36,6 +42,21 @@ def test_an_app_that_registers_before_it_is_fit_is_taken_out_as_soon_as_it_is_se
 
 
 @only(["etcd"])
+def test_who_registers_before_it_is_fit_is_a_finding_until_a_release_has_mended_it(
+    shop: Make, operator: Operator
+) -> None:
+    early = shop(app=EARLY, replicas=1).cared_for()
+    early.box.wait_until(lambda: is_found(early), 20, "it is said")
+    mended = replace(early, app=LATE)
+    mended.box.apply(mended.deployment("2"))
+    mended.wait_until_rolled_out()
+    mended.wait_until_nothing_is_left()
+    assert not is_found(mended)
+
+
+@only(["etcd"])
 def test_a_pod_that_has_not_registered_yet_does_not_serve_so_the_old_ones_stay(shop: Make, operator: Operator) -> None:
-    outcome = released(shop(app=LATE, replicas=2, strategy={"maxSurge": "100%"}).cared_for())
+    late = shop(app=LATE, replicas=2, strategy={"maxSurge": "100%"}).cared_for()
+    outcome = released(late)
     assert not outcome.lost, outcome.explain()
+    assert not is_found(late), "who has registered after it was let in was not early"

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from lossless.api.resource import Finding, InFlight, Mode
 from lossless.core.passage import Stage
 from lossless.core.steps import Decision
-from lossless.core.world import InFlightCount, Problem, World
+from lossless.core.world import Early, InFlightCount, Problem, World
 from lossless.telemetry.metrics import Metrics
 from tests.telemetry.worlds import NOW, ago, decided, pod, world
 
@@ -147,6 +147,24 @@ def test_a_drained_pod_counts_once_also_when_it_was_deleted_before_anybody_looke
     assert bench.value("drained_total", reason="NeverAdmitted") == 1
 
 
+def test_how_long_pods_were_handed_out_before_they_were_let_in_counts_once_it_is_over(bench: Bench) -> None:
+    def seen(*early: Early) -> World:
+        return replace(world(pod("a", Stage.WARMING), pod("b", Stage.WARMING)), early=early)
+
+    def over(uid: str, times: int, seconds: float) -> Early:
+        return Early(uid, "etcd", times, timedelta(seconds=seconds))
+
+    first = replace(over("a", 0, 0), since=ago(1))
+    bench.observe(seen(first))
+    assert bench.value("registered_early_seconds_count", source="etcd") is None
+    for now in (over("a", 1, 2), over("a", 1, 2), replace(over("a", 1, 2), since=ago(1)), over("a", 2, 2.5)):
+        bench.observe(seen(now, over("b", 1, 4)))
+    assert bench.value("registered_early_seconds_count", source="etcd") == 3
+    assert bench.value("registered_early_seconds_sum", source="etcd") == 6.5
+    bench.observe(seen())
+    assert bench.value("registered_early_seconds_sum", source="etcd") == 6.5, "it stays when the pods are gone"
+
+
 def test_findings_are_shown_as_they_are(bench: Bench) -> None:
     this = world(pod("a"))
     found = this.status.model_copy(update={"findings": [Finding(reason="NoService", message="m", fix="f")]})
@@ -199,7 +217,8 @@ def test_the_number_of_series_does_not_grow_with_the_pods(pods: list[tuple[Stage
     every = [
         pod(str(number), stage, deleting_since=NOW if going else None) for number, (stage, going) in enumerate(pods)
     ]
-    bench.observe(world(*every, wanted=3))
+    early = tuple(Early(one.uid, "etcd", times=1) for one in every)
+    bench.observe(replace(world(*every, wanted=3), early=early))
     bench.observe(world(*every, wanted=3))
     series = [line for line in bench.metrics.render().decode().splitlines() if 'rollout="web"' in line]
-    assert len(series) <= len(Stage) + 2 + 1 + 1 + 10
+    assert len(series) <= len(Stage) + 2 + 1 + 1 + 2 + 10

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from lossless.api.quantities import parse_int_or_percent, resolve
 from lossless.api.resource import LosslessRolloutSpec
-from lossless.core.world import Autoscaler, ByOrdinal, Pod, Workload
+from lossless.core.world import Autoscaler, ByOrdinal, Early, Pod, Workload
 
 Raw = Mapping[str, Any]
 """An object as the API server writes it."""
@@ -70,6 +70,7 @@ class Facts:
     containers: tuple[Container, ...]
     services: tuple[Service, ...]
     pods: tuple[Pod, ...]
+    early: tuple[Early, ...] = ()
     autoscalers: tuple[Autoscaler, ...] = ()
     current_revision: str = ""
     canary: bool = False
@@ -88,6 +89,7 @@ class Facts:
         workload: Workload | None = None,
         services: Sequence[Raw] = (),
         pods: Sequence[Pod] = (),
+        early: Sequence[Early] = (),
         autoscalers: Sequence[Autoscaler] = (),
         current_revision: str = "",
         gate_injection_works: bool | None = None,
@@ -100,6 +102,7 @@ class Facts:
             workload: the same as the core knows it, where it is not a Deployment: it knows how many go at a time.
             services: those whose selectors match the target's pods; others must not be among them.
             pods: the target's.
+            early: those that a registry has handed out before they were let in.
             autoscalers: those that scale it.
             current_revision: the pod-template-hash that the target wants.
             gate_injection_works: whether the admission policy that gives pods their gate is there and works.
@@ -129,6 +132,7 @@ class Facts:
             containers=_running(template),
             services=tuple(_service(raw) for raw in services),
             pods=tuple(pods),
+            early=tuple(early),
             autoscalers=tuple(autoscalers),
             current_revision=current_revision,
             canary=kind == "Rollout" and "canary" in strategy,

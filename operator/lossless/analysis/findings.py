@@ -72,6 +72,23 @@ def deleted_while_ready(facts: Facts) -> Finding | None:
     )
 
 
+def registered_early(facts: Facts) -> Finding | None:
+    """Of the pods of the current revision alone: a release may have mended it. It says the same of one pod as of many,
+    and the time in powers of two, for a finding that changes is written at once; exact is the metric."""
+    new = {pod.uid for pod in facts.pods if pod.revision == facts.current_revision}
+    early = [one for one in facts.early if one.uid in new]
+    if not early:
+        return None
+    longest = max(one.took for one in early).total_seconds()
+    window = f", for up to {2 ** math.ceil(math.log2(max(1.0, longest)))} s each" if longest else ""
+    return Finding(
+        reason="RegisteredEarly",
+        message=f"New pods were handed out by {listed(sorted({one.source for one in early}))} before they were let in"
+        f"{window}: they register themselves before they are fit, and meanwhile a caller may be sent to a cold pod",
+        fix="Let the application start closed: docs/registries.md#applications-that-start-closed",
+    )
+
+
 def no_readiness_probe(facts: Facts) -> Finding | None:
     """Nobody says when the application can answer."""
     if not facts.containers or any(container.probed for container in facts.containers):
@@ -368,6 +385,7 @@ def ramp_without_weights(facts: Facts) -> Finding | None:
 CHECKS: Final[tuple[Check, ...]] = (
     strategy_recreate,
     ungated_pods,
+    registered_early,
     deleted_while_ready,
     publishes_not_ready,
     no_service,

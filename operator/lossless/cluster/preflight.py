@@ -140,6 +140,7 @@ class Preflight:
             workload=world.workload,
             services=[one.raw for one in self._services(gathered)],
             pods=world.pods,
+            early=world.early,
             autoscalers=world.autoscalers,
             current_revision=world.workload.current_revision,
             gate_injection_works=gate_injection_works,

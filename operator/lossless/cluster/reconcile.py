@@ -31,9 +31,10 @@ from lossless.cluster.registered import instance_of, told_of
 from lossless.cluster.report import Reporter
 from lossless.cluster.store import Store
 from lossless.core.decide import decide, let_go
+from lossless.core.early import seen_early
 from lossless.core.passage import Stage
 from lossless.core.steps import Decision, Event, Move
-from lossless.core.world import InFlightCount, Pod, Presence, RampStep, WarmupProgress, World
+from lossless.core.world import Early, InFlightCount, Pod, Presence, RampStep, WarmupProgress, World
 from lossless.traffic.registries.book import View
 from lossless.traffic.registries.registry import Instance
 
@@ -124,6 +125,8 @@ class Reconciler:
     """See `lossless.traffic.outages`."""
     _ramps: dict[Key, RampStep | None] = field(default_factory=dict)
     """Of each LosslessRollout, what its ramping pods are given at the moment."""
+    _early: dict[Key, tuple[Early, ...]] = field(default_factory=dict)
+    """Of each LosslessRollout, the pods that were handed out before they were let in: said, and nothing rests on it."""
     _warming: dict[Key, frozenset[str]] = field(default_factory=dict)
     """Of each LosslessRollout, the pods whose warm-up is still of interest (uids)."""
 
@@ -144,6 +147,7 @@ class Reconciler:
         decision = decide(gathered.world, self.clock())
         if any(isinstance(step, Move) and step.irreversible for step in decision.steps):
             gathered, decision = await self._look_again(gathered)
+        gathered = self._note_early(gathered)
         self._keep_warmups(key, gathered.world)
         self._ramps[key] = decision.ramp
         self.metrics.observe_decision(key, decision, gathered.world, self.clock())
@@ -288,6 +292,7 @@ class Reconciler:
         again = await self.ramping.give_back(namespace, name)
         self.registries.forget(key)
         self._ramps.pop(key, None)
+        self._early.pop(key, None)
         self.adoption.forget(key)
         self.disruptions.forget(key)
         self.preflight.forget(key)
@@ -296,6 +301,11 @@ class Reconciler:
         self._warming.pop(key, None)
         self.warmups.keep_only(frozenset().union(*self._warming.values()))
         return again
+
+    def _note_early(self, gathered: Gathered) -> Gathered:
+        key, world = gathered.rollout.key, gathered.world
+        early = self._early[key] = seen_early(self._early.get(key, ()), world.pods, self.clock())
+        return replace(gathered, world=replace(world, early=early))
 
     def _keep_warmups(self, key: Key, world: World) -> None:
         of_interest = frozenset(pod.uid for pod in world.pods if pod.live and pod.stage.is_in)

@@ -52,12 +52,28 @@ class Registered:
     """It can give a fraction between 0 and 1."""
     present: bool = False
     """It was seen to hand the pod out."""
+    since: datetime | None = None
+    """When it was first seen to do so, or not to do so any more; None: it is not known to do either."""
     blind: bool = False
     """What it was told can't be read off it afterwards, so it is kept on the pod."""
     told_out: bool = False
     """It has taken the pod out by our word, and not put it back since."""
     asked: float | None = None
     """The fraction that it is being told, again and again until it has heard; None: nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Early:
+    """A pod that a registry has handed out before it was let in, as far as this process has seen it."""
+
+    uid: str
+    source: str
+    times: int = 0
+    """That are over."""
+    took: timedelta = timedelta(0)
+    """All of those together."""
+    since: datetime | None = None
+    """It is still handed out; None: not now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +354,7 @@ class World:
     problem: Problem | None = None
     pods: tuple[Pod, ...] = ()
     autoscalers: tuple[Autoscaler, ...] = ()
+    early: tuple[Early, ...] = ()
     weighted: bool = False
     """Something carries a weight for each pod, or for those that ramp: a route, or a registry that weighs."""
     ramp_step: RampStep | None = None

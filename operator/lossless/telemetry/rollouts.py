@@ -1,17 +1,17 @@
 """What there is to measure of each rollout, kept as plain data and turned into series when somebody asks."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
 from lossless.core.passage import Stage
 from lossless.core.steps import Decision, Move, Verb
-from lossless.core.world import Pod, World
+from lossless.core.world import Early, Pod, World
 
 Key = tuple[str, str]
 """Namespace and name of a rollout."""
@@ -36,6 +36,11 @@ class _Rollout:
     """Pods that went past the door, by the reason of the event that says so."""
     past_pods: dict[str, set[str]] = field(default_factory=dict)
     """The pods (uids) counted there that are still there: a decision repeats its events."""
+    early: tuple[Early, ...] = ()
+    early_times: Counter[str] = field(default_factory=Counter)
+    """How often a pod was handed out before it was let in, by who did."""
+    early_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """All of those together."""
     to_admit: dict[str, str] = field(default_factory=dict)
     """Decided but not seen yet: pod uid to reason. What was decided may fail, and is then decided again."""
     to_drain: dict[str, str] = field(default_factory=dict)
@@ -64,6 +69,7 @@ class Rollouts(Collector):
         for reason in PAST_THE_DOOR:
             _count_past(rollout, reason, decision, world)
         _count_seen(rollout, world)
+        _count_early(rollout, world)
         _expect(rollout, decision)
 
     def forget(self, key: Key) -> None:
@@ -103,6 +109,11 @@ class Rollouts(Collector):
             "lossless_admitted", "Pods that were let in, by why.", labels=(*labels, "reason")
         )
         drained = CounterMetricFamily("lossless_drained", "Pods marked drained, by why.", labels=(*labels, "reason"))
+        early = SummaryMetricFamily(
+            "lossless_registered_early_seconds",
+            "How long pods were handed out before they were let in, by who did.",
+            labels=(*labels, "source"),
+        )
         for key, rollout in self._rollouts.items():
             for stage in Stage:
                 passages.add_metric((*key, stage.value), rollout.stages[stage])
@@ -119,9 +130,11 @@ class Rollouts(Collector):
             ):
                 for reason, count in sorted(counts.items()):
                     family.add_metric((*key, reason), count)
+            for source, times in sorted(rollout.early_times.items()):
+                early.add_metric((*key, source), times, rollout.early_seconds[source])
             for reason in rollout.findings:
                 findings.add_metric((*key, reason), 1)
-        yield from (passages, oldest, info, stalled, findings, skipped, lost, admitted, drained)
+        yield from (passages, oldest, info, stalled, findings, skipped, lost, admitted, drained, early)
 
 
 def _oldest(pods: list[Pod]) -> dict[str, datetime]:
@@ -169,6 +182,17 @@ def _count_seen(rollout: _Rollout, world: World) -> None:
         # Its controller deletes a drained pod within milliseconds: one that is gone was drained, too.
         rollout.drained[reason] += 1
         del rollout.to_drain[uid]
+
+
+def _count_early(rollout: _Rollout, world: World) -> None:
+    """Count what is over since the last decision."""
+    before = {(one.uid, one.source): one for one in rollout.early}
+    for one in world.early:
+        earlier = before.get((one.uid, one.source), Early(one.uid, one.source))
+        if one.times > earlier.times:
+            rollout.early_times[one.source] += one.times - earlier.times
+            rollout.early_seconds[one.source] += (one.took - earlier.took).total_seconds()
+    rollout.early = world.early
 
 
 def _expect(rollout: _Rollout, decision: Decision) -> None:

@@ -152,6 +152,22 @@ async def test_whoever_waits_is_told_of_what_is_new_and_of_nothing_else(desk: De
     assert sorted(desk.changed) == ["a", "b", "b"]
 
 
+async def test_since_when_it_hands_a_pod_out_or_does_not_is_known(desk: Desk, one: FakeRegistry) -> None:
+    first = desk.now
+    one.held["a"] = 1.0
+    desk.follow("a")
+    assert desk.view("a").registered.since is None
+    await until(lambda: desk.view("a").registered.since == first)
+    desk.now += timedelta(seconds=3)
+    await rounds(one)
+    assert desk.view("a").registered.since == first, "nothing is new"
+    one.failure = Unreachable("no answer")
+    await until(lambda: desk.view("a").registered.since is None)
+    one.failure = None
+    one.held["a"] = 0.0
+    await until(lambda: desk.view("a").registered.since == desk.now)
+
+
 async def test_a_registry_that_is_not_wanted_costs_nothing(desk: Desk, one: FakeRegistry) -> None:
     desk.follow()
     await asyncio.sleep(0.03)

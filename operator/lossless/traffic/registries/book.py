@@ -68,7 +68,7 @@ class Book:
             self._end(followers.pop(name))
         for name, spec in wanted.items():
             if name not in followers:
-                followers[name] = _Follower(namespace, spec, self._make, self._changed, Outages(self._clock))
+                followers[name] = _Follower(namespace, spec, self._make, self._changed, self._clock)
             followers[name].of_interest(instances.get(name, {}))
         if not followers:
             self._followers.pop(key)
@@ -133,10 +133,11 @@ class _Follower:
     """One registry of one LosslessRollout."""
 
     def __init__(
-        self, namespace: str, spec: Spec, make: Make, changed: Callable[[str], None], outages: Outages
+        self, namespace: str, spec: Spec, make: Make, changed: Callable[[str], None], clock: Callable[[], datetime]
     ) -> None:
         self.spec = spec
-        self._outages = outages
+        self._outages = Outages(clock)
+        self._clock = clock
         self._namespace = namespace
         self._make = make
         self._changed = changed
@@ -310,10 +311,17 @@ class _Follower:
             replaces=said.replaces,
             weighs=registry.weighs if registry else False,
             present=said.presence is Presence.PRESENT,
+            since=self._since(said.presence, before),
             blind=is_blind(self.spec),
             told_out=self._told_out.get(uid, False),
         )
         return View(sighting, registered)
+
+    def _since(self, presence: Presence, before: View | None) -> datetime | None:
+        if presence not in (Presence.PRESENT, Presence.ABSENT):
+            return None
+        known = before.registered.since if before and before.sighting.presence is presence else None
+        return known or self._clock()
 
     async def _let_go(self) -> None:
         registry, self._registry = self._registry, None
