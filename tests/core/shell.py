@@ -364,6 +364,8 @@ def _allowed_out(world: World, step: Move, now: datetime) -> None:
         return
     if any(sighting.presence is Presence.PRESENT for sighting in pod.sightings):
         raise Broken(f"{pod.uid} is marked drained while a source lists it")
+    if pod.node and any(sighting.presence is Presence.UNANSWERED for sighting in pod.sightings):
+        raise Broken(f"{pod.uid} is marked drained while a source says nothing of it")
     if (pod.gate_open if pod.gated else pod.ready) and pod.phase == "Running":
         raise Broken(f"{pod.uid} is marked drained while its door is open")
     if pod.passage.admitted_at and drain.settle:
