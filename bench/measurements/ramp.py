@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from itertools import product
 from typing import Final
 
 from bench import workload
@@ -26,12 +27,11 @@ POWERS: Final = {"Linear": 1, "Quadratic": 2}
 
 
 def ramp(bed: Testbed) -> Iterator[Figure]:
-    """A new pod ramps for 60 s beside those that serve: on a straight line in everything that carries weights, and on a
-    quadratic curve in an HTTPRoute. Every 10 s its rate is compared with the line. What has no server here is left
-    out."""
+    """A new pod ramps for 60 s beside those that serve: in everything that carries weights, on a straight line and on a
+    quadratic curve. Every 10 s its rate is compared with the line. What has no server here is left out."""
     seconds = bed.choose(60, 30)
     lost = {}
-    for way, curve in ((HTTP_ROUTE, "Quadratic"), *((way, "Linear") for way in WAYS)):
+    for way, curve in product(WAYS, POWERS):
         bed.say(f"{curve}, {way.means}")
         name = curve.lower() if way is HTTP_ROUTE else f"{curve.lower()}.{way.name}"
         try:

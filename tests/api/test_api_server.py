@@ -118,6 +118,11 @@ ETCD = {"endpoints": ["http://etcd:2379"], "prefix": "web/"}
 HOOK = {"url": "http://gateway:9000/{ip}"}
 
 
+TLS = {"serverName": "registry.example.com"}
+DUBBO = {"zookeeper": ["zookeeper:2181"], "application": "web"}
+NACOS = {"servers": ["http://nacos-0:8848/nacos"], "service": "web"}
+
+
 def with_registry(**fields: Any) -> dict[str, Any]:
     return {"traffic": {"registries": [{"name": "one", **fields}]}}
 
@@ -200,8 +205,43 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
         with_registry(http={"withdraw": HOOK, "place": "Pod", "secretHeaders": {"X": {"name": "a", "key": "b"}}}),
         "secretHeaders need place Network",
     ),
+    "a port beside an address that has one": (with_registry(http={"withdraw": HOOK}, port=8080), "write it there"),
+    "a port beside a preset": (with_registry(preset={"name": "DubboQoS"}, port=8080), "or as preset.port"),
+    "asked whether it is in beside whether it is out": (
+        with_registry(http={"withdraw": HOOK, "gone": HOOK, "registered": HOOK}), "only where there is no gone",
+    ),
+    "a container for what is asked over the network": (
+        with_registry(http={"withdraw": HOOK, "container": "app"}), "container needs place Pod",
+    ),
+    "certificates of a ZooKeeper": (with_registry(dubbo=DUBBO, tls=TLS), "ZooKeeper is spoken to without TLS"),
+    "certificates of a preset": (with_registry(preset={"name": "DubboQoS"}, tls=TLS), "a preset's addresses are http"),
+    "certificates that a command in the pod should check": (
+        with_registry(http={"withdraw": {"url": "https://localhost:9000/"}, "place": "Pod"}, tls=TLS),
+        "its own curl or wget checks the certificate",
+    ),
+    "certificates of a hook that is http": (with_registry(http={"withdraw": HOOK}, tls=TLS), "tls is for https"),
+    "certificates where no server is https": (with_registry(nacos=NACOS, tls=TLS), "tls is for https"),
+    "certificates of an etcd that is http": (with_registry(etcd=ETCD, tls=TLS), "tls is for https"),
     "an address that is none": (with_registry(etcd={**ETCD, "endpoints": ["file:///etc/passwd"]}), "etcd.endpoints[0]"),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"nacos": {**NACOS, "servers": ["http://nacos-0:8848/nacos", "https://nacos-1:8848/nacos"]}},
+        {"consul": {"server": "https://consul:8501", "service": "web"}},
+        {"consul": {"server": "http://consul:8500", "agent": "https://{host}:8501", "service": "web"}},
+        {"eureka": {"servers": ["https://eureka-0:8761/eureka"], "application": "web"}},
+        {"etcd": {**ETCD, "endpoints": ["https://etcd:2379"]}},
+        {"http": {"gone": {"url": "https://gateway:9000/{ip}"}}},
+    ],
+    ids=json.dumps,
+)
+def test_a_registry_with_an_https_address_may_say_how_its_certificate_is_checked(
+    box: Box, kind: dict[str, Any]
+) -> None:
+    stored(box, rollout(**with_registry(**kind, tls=TLS)))
 
 
 @pytest.mark.parametrize("case", HOSTILE)

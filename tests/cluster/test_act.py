@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from lossless.api import names
 from lossless.api.resource import Warmup
+from lossless.api.traffic import Registry
 from lossless.cluster.act import AT_A_TIME, Actor
-from lossless.cluster.errors import Forbidden
+from lossless.cluster.errors import Forbidden, Unavailable
 from lossless.cluster.gateway import PatchType
 from lossless.cluster.observed import SeenPod
 from lossless.cluster.resources import PODS, REPLICA_SETS, Raw, Resource
 from lossless.cluster.store import Store
 from lossless.core.steps import LetGo, Move, SetKeep, Step, Verb
 from lossless.core.world import Group
+from lossless.traffic.registries.errors import Unreachable
+from lossless.traffic.registries.registry import Instance
 from tests.cluster import objects
 from tests.cluster.fake_api import FakeApi
 
@@ -106,3 +112,58 @@ async def test_a_pod_that_is_let_go_is_no_longer_known() -> None:
     actor, _, pods = actor_with(2)
     await do(actor, LetGo(pods[0].core))
     assert [pod.name for pod in actor.store.pods] == ["pod-1"]
+
+
+# -- a registry that is away as a pod is let go ------------------------------------------------------------------------
+
+
+class AwayRegistries(NoRegistries):
+    def __init__(self) -> None:
+        self.away = True
+        self.restored: list[str] = []
+
+    async def restore(self, namespace: str, spec: Registry, instance: Instance) -> None:
+        if self.away:
+            raise Unreachable("no connection to http://consul:8500")
+        self.restored.append(f"{spec.name} {instance.name}")
+
+
+def told_to_leave(name: str) -> objects.Raw:
+    """A pod that was taken out of its registry and of its Services, by a LosslessRollout that is gone."""
+    registry = {"name": "consul", "consul": {"server": "http://consul:8500", "service": "web"}}
+    raw = objects.pod(name)
+    raw["metadata"]["annotations"] = {
+        names.STAGE: "Withdrawn",
+        names.ORIGINALS: json.dumps({"consul": ""}),
+        names.REGISTRIES: json.dumps([registry]),
+    }
+    raw["status"]["conditions"][-1] = objects.condition(names.GATE, "False")
+    return raw
+
+
+async def test_a_pod_that_its_registry_cannot_take_back_yet_serves_again_and_keeps_our_marks_until_it_has() -> None:
+    actor, api, _ = actor_with(0)
+    registries = AwayRegistries()
+    actor = replace(actor, registries=registries)
+    actor.store.pods.put(api.has(PODS, told_to_leave("out")))
+    before = api.objects[PODS, "out"]["metadata"]
+    kept = dict(before["labels"]), dict(before["annotations"])
+
+    def let_go() -> LetGo:
+        [seen] = actor.store.pods
+        return LetGo(seen.core)
+
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="consul: out can't be put back"):
+            await do(actor, let_go())
+        after = api.objects[PODS, "out"]
+        gate = next(one for one in after["status"]["conditions"] if one["type"] == names.GATE)
+        assert gate["status"] == "True", "Services call it again, whatever becomes of the registry"
+        assert (after["metadata"]["labels"], after["metadata"]["annotations"]) == kept
+    registries.away = False
+    await do(actor, let_go())
+    assert registries.restored == ["consul out"]
+    metadata = api.objects[PODS, "out"]["metadata"]
+    assert names.ROLLOUT_LABEL not in metadata["labels"]
+    assert not metadata["annotations"]
+    assert not list(actor.store.pods)

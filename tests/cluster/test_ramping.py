@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from lossless.cluster.errors import Outdated
 from lossless.cluster.gather import Asked, Gathered, gather
 from lossless.cluster.observed import SeenRollout
-from lossless.cluster.ramping import LAG, LINGER, Ramping
+from lossless.cluster.ramping import ATTEMPTS, LAG, LINGER, Ramping
 from lossless.cluster.resources import (
     DEPLOYMENTS,
     ENDPOINT_SLICES,
@@ -90,6 +91,25 @@ class Shop:
     def passes(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
 
+    def gateway_says(self, accepted: str) -> None:
+        conditions = [objects.condition(kind, accepted) for kind in ("Accepted", "ResolvedRefs")]
+        parents = [{"parentRef": {"name": "gate"}, "conditions": conditions}]
+        self.api.objects[ROUTES, "front"]["status"] = {"parents": parents}
+
+    def is_edited_by_its_owner(self, backends: list[dict[str, Any]], times: int) -> None:
+        """So many times, each just after the operator has read the route to write to it."""
+        patch, left = self.api.patch, times
+
+        async def late(resource: Resource, namespace: str | None, name: str, *more: Any, **named: Any) -> objects.Raw:
+            nonlocal left
+            if resource == ROUTES and left:
+                left -= 1
+                self.api.objects[ROUTES, name]["spec"]["rules"][0]["backendRefs"] = backends
+                self.api.changes(ROUTES, name)
+            return await patch(resource, namespace, name, *more, **named)
+
+        self.api.patch = late  # type: ignore[method-assign]
+
     @property
     def backends(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.api.objects[ROUTES, "front"]["spec"]["rules"][0]["backendRefs"]
@@ -133,6 +153,58 @@ async def test_an_operator_that_is_started_in_the_middle_of_a_ramp_goes_on_where
     await shop.is_restarted()
     await shop.turn(0.6)
     assert shop.share == pytest.approx(0.6 / 2.6, abs=1e-4)
+
+
+# -- what gateways say, and who else writes ----------------------------------------------------------------------------
+
+
+async def test_a_route_that_its_gateway_refuses_gets_no_share_until_it_is_taken() -> None:
+    shop = Shop()
+    shop.gateway_says("False")
+    await shop.turn(0.1)
+    shop.passes(LAG.total_seconds())
+    await shop.turn(0.5)
+    assert shop.share == 0
+    assert "Accepted=False" in shop.ramping.refusals(KEY)["HTTPRoute front"]
+    shop.gateway_says("True")
+    await shop.turn(0.5)
+    assert shop.share == pytest.approx(0.5 / 2.5, abs=1e-4)
+    assert shop.ramping.refusals(KEY) == {}
+
+
+async def test_a_route_that_is_refused_in_the_middle_of_a_ramp_loses_its_share() -> None:
+    shop = Shop()
+    await shop.turn(0.1)
+    shop.passes(LAG.total_seconds())
+    await shop.turn(0.2)
+    assert shop.share > 0
+    shop.gateway_says("False")
+    await shop.turn(0.5)
+    assert shop.share == 0
+    await shop.turn()
+    assert shop.backends == [WEB]
+
+
+async def test_what_its_owner_writes_between_our_look_and_our_write_is_kept() -> None:
+    shop = Shop()
+    owners = [{**WEB, "weight": 7}, {"name": "canary", "port": 80, "weight": 3}]
+    shop.is_edited_by_its_owner(owners, times=1)
+    await shop.turn(0.1)
+    assert [one["name"] for one in shop.backends] == ["web", "web-warmup", "canary"]
+    assert shop.api.calls.count(("patch", "httproutes", "front")) == 2
+    await shop.turn()
+    assert shop.backends == owners
+
+
+async def test_a_route_that_is_changed_each_time_is_left_for_later() -> None:
+    shop = Shop()
+    shop.is_edited_by_its_owner([WEB], times=ATTEMPTS)
+    with pytest.raises(Outdated):
+        await shop.turn(0.1)
+    assert shop.backends == [WEB]
+    await shop.turn(0.1)
+    assert shop.leads_to == {"new"}
+    assert {one["name"] for one in shop.backends} == {"web", "web-warmup"}
 
 
 # -- and after it ------------------------------------------------------------------------------------------------------

@@ -27,8 +27,9 @@ from lossless.cluster.resources import DEPLOYMENTS, ENDPOINT_SLICES, PODS, REPLI
 from lossless.cluster.store import Store
 from lossless.core.passage import format_time
 from lossless.core.steps import Decision, Event
-from lossless.core.world import InFlightCount, WarmupProgress, World
+from lossless.core.world import InFlightCount, Presence, Registered, Sighting, WarmupProgress, World
 from lossless.pods.warmup import Target
+from lossless.traffic.registries.book import View
 from tests.cluster import objects
 from tests.cluster.fake_api import FakeApi
 from tests.cluster.objects import condition
@@ -45,6 +46,10 @@ class Quiet:
         self.kept: frozenset[str] = frozenset()
         self.published: list[str] = []
         self.forgotten: list[Any] = []
+        self.known: dict[str, View] = {}
+        """What the one registry was last seen to hold, by uid."""
+        self.live: dict[str, View] = {}
+        """What it holds by now, which only a live look tells."""
 
     def start(self, target: Target, requests: Any, skip: int = 0, on_failure: Any = None) -> None:
         self.started.append(target)
@@ -58,11 +63,11 @@ class Quiet:
     def follow(self, key: Any, namespace: str, specs: Any, instances: Any) -> None:
         pass
 
-    def views(self, key: Any, uid: str) -> tuple[Any, ...]:
-        return ()
+    def views(self, key: Any, uid: str) -> tuple[View, ...]:
+        return tuple(view for one, view in self.known.items() if one == uid)
 
     async def look_now(self, key: Any) -> None:
-        pass
+        self.known = self.live
 
     def tell(self, key: Any, source: str, uid: str, fraction: float) -> None:
         raise AssertionError("there is no registry to tell")
@@ -269,6 +274,26 @@ async def test_a_pod_that_is_listed_again_by_now_is_not_marked_drained() -> None
     made.api.has(ENDPOINT_SLICES, objects.endpoint_slice("web-x", "web", *both))
     await made.turn()
     assert names.DRAINED_AT not in made.api.objects[PODS, "goes"]["metadata"]["annotations"]
+
+
+def held(presence: Presence) -> dict[str, View]:
+    """A registry that was told to take out the pod that goes, and is seen so."""
+    return {"uid-goes": View(Sighting("consul", presence), Registered("consul", fraction=0.0))}
+
+
+@pytest.mark.parametrize(
+    ("at_last", "stage"),
+    [(Presence.ABSENT, "Drained"), (Presence.PRESENT, "Withdrawn"), (Presence.UNANSWERED, "Withdrawn")],
+)
+async def test_a_pod_is_marked_drained_only_if_its_registry_says_at_the_last_look_that_it_is_out(
+    at_last: Presence, stage: str
+) -> None:
+    made = going(traffic={"registries": [{"name": "consul", "consul": {"server": "http://consul", "service": "web"}}]})
+    made.told.known, made.told.live = held(Presence.ABSENT), held(at_last)
+    await made.turn()
+    annotations = made.api.objects[PODS, "goes"]["metadata"]["annotations"]
+    assert annotations[names.STAGE] == stage
+    assert (names.DRAINED_AT in annotations) is (at_last is Presence.ABSENT)
 
 
 async def test_a_revision_that_came_meanwhile_is_looked_up() -> None:

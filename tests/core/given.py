@@ -94,6 +94,10 @@ def unknown_to(source: str) -> PodModifier:
     return _seen(source, Presence.UNKNOWN)
 
 
+def unanswered_by(source: str) -> PodModifier:
+    return _seen(source, Presence.UNANSWERED)
+
+
 def warming(seconds: float = 1, warmed: int = 0) -> PodModifier:
     return _both(containers_ready(), unlisted(), passing(stage=Stage.WARMING, since=ago(seconds), warmed=warmed))
 

@@ -108,7 +108,7 @@ class Scenario:
     def make_peace(self) -> None:
         """Nobody disturbs any more; what cannot end for reasons of the user's own is made possible."""
         cluster, deployment = self.cluster, self.cluster.deployment
-        self.shell.failing, self.shell.bad = False, frozenset()
+        self.shell.failing, self.shell.unanswered, self.shell.bad = False, False, frozenset()
         self.shell.warmups.clear()
         cluster.cordoned = frozenset()
         for pod in cluster.pods.values():

@@ -15,7 +15,7 @@ from lossless.core import capacity
 from lossless.core.decide import decide, let_go
 from lossless.core.passage import Hold, Passage, Stage
 from lossless.core.steps import Decision, LetGo, Move, SetKeep, SetReplicas, StartWarmup, Step, Tell, Verb
-from lossless.core.world import Group, Pod, Presence, Sighting, WarmupProgress, Workload, World
+from lossless.core.world import Group, Pod, Presence, Registered, Sighting, WarmupProgress, Workload, World
 from tests.core import native
 from tests.core.native import Broken, Native
 
@@ -50,6 +50,8 @@ class Shell:
     decision: Decision | None = None
     failing: bool = False
     """The next write fails."""
+    unanswered: bool = False
+    """There is a registry that gives no answer; while it does, it says what the Service says."""
     writes: list[tuple[str, str]] = field(default_factory=list)
     """Every write: to whom, and what."""
     drained: dict[str, Passage] = field(default_factory=dict)
@@ -128,6 +130,7 @@ class Shell:
 
     def _pod(self, pod: native.Pod) -> Pod:
         presence = Presence.PRESENT if pod.uid in self.known.listed else Presence.ABSENT
+        registry = (Sighting("Registry", Presence.UNANSWERED),) if self.unanswered else ()
         seen = Pod(
             uid=pod.uid,
             name=pod.uid,
@@ -151,7 +154,8 @@ class Shell:
             deletion_cost=pod.deletion_cost,
             passage=Passage.from_annotations(pod.annotations),
             holds=Hold.all_in(pod.annotations),
-            sightings=(Sighting("Service web", presence),),
+            sightings=(Sighting("Service web", presence), *registry),
+            registrations=tuple(Registered(one.source) for one in registry),
             resource_version=str(pod.version),
         )
         return replace(seen, warmup=self._progress(seen))
@@ -364,6 +368,8 @@ def _allowed_out(world: World, step: Move, now: datetime) -> None:
         return
     if any(sighting.presence is Presence.PRESENT for sighting in pod.sightings):
         raise Broken(f"{pod.uid} is marked drained while a source lists it")
+    if pod.node and any(sighting.presence is Presence.UNANSWERED for sighting in pod.sightings):
+        raise Broken(f"{pod.uid} is marked drained while a source says nothing of it")
     if (pod.gate_open if pod.gated else pod.ready) and pod.phase == "Running":
         raise Broken(f"{pod.uid} is marked drained while its door is open")
     if pod.passage.admitted_at and drain.settle:

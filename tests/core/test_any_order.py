@@ -126,6 +126,8 @@ MISHAPS: dict[str, Happening] = {
     "cordon": _cordon,
     "evict a pod": _pod(lambda s, pod: s.cluster.evict(pod)),
     "bad release": _bad_release,
+    "a registry gives no answer": lambda s, _: setattr(s.shell, "unanswered", True),
+    "it answers again": lambda s, _: setattr(s.shell, "unanswered", False),
     "somebody holds the door in": _hold("in"),
     "somebody holds the door out": _hold("out"),
     "somebody opens a gate": _gate(True),

@@ -43,6 +43,18 @@ class TestARelease:
             "keep": 1 + 10,
         }
 
+    def test_while_a_registry_gives_no_answer_nobody_is_marked_drained_and_afterwards_it_goes_on(self) -> None:
+        scenario = a_cluster(3)
+        scenario.release()
+        scenario.run(1)
+        scenario.shell.unanswered = True
+        scenario.run(120)
+        assert not scenario.shell.drained
+        scenario.shell.unanswered = False
+        scenario.run_out()
+        scenario.must_have_converged()
+        assert len(scenario.shell.drained) == 3
+
     def test_nobody_knocks_at_the_closed_door(self) -> None:
         assert released(a_cluster(10, surge=3)).cluster.refusals == 0
 

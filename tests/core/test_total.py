@@ -16,6 +16,7 @@ from lossless.core.world import (
     Pod,
     Presence,
     Problem,
+    Registered,
     Sighting,
     WarmupProgress,
     Workload,
@@ -41,6 +42,11 @@ PASSAGES = st.builds(
     cost_before=st.sampled_from([None, "", "7", "--7", "9" * 20]),
     slot=st.sampled_from([None, 0, 1, 2]),
 )
+SERVICES = st.builds(
+    Sighting, st.just("Service web"), st.sampled_from([Presence.PRESENT, Presence.ABSENT, Presence.UNKNOWN])
+)
+REGISTRIES = st.builds(Sighting, st.just("Registry"), st.sampled_from(Presence))
+SIGHTINGS = st.lists(SERVICES | REGISTRIES, max_size=2).map(tuple)
 HOLDS = st.sampled_from(["in: x", "out: x", "both: x", ""]).map(lambda text: Hold.all_in({"hold.lossless.dev/x": text}))
 
 
@@ -71,13 +77,11 @@ def pods(draw: st.DrawFn) -> Pod:
         deletion_cost=draw(st.sampled_from([0, 7, -(2**31)])),
         passage=draw(PASSAGES | st.just(Passage())),
         holds=draw(st.just(()) | HOLDS),
-        sightings=draw(
-            st.lists(
-                st.builds(Sighting, st.sampled_from(["Service web", "Registry"]), st.sampled_from(Presence)), max_size=2
-            ).map(tuple)
-        ),
+        sightings=draw(SIGHTINGS),
         in_flight=draw(st.none() | st.builds(InFlightCount, st.sampled_from([None, 0.0, 3.0, float("nan")]))),
     )
+    registries = (sighting.source for sighting in pod.sightings if sighting.source == "Registry")
+    pod = replace(pod, registrations=tuple(Registered(source) for source in registries))
     if draw(st.booleans()):
         epoch = draw(st.sampled_from([pod.epoch, "another"]))
         sent, failed = draw(st.integers(0, 50)), draw(st.integers(0, 2))

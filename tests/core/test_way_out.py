@@ -1,5 +1,7 @@
 """The way out: each check alone, its timeout, and what changes while a pod is under way."""
 
+from datetime import timedelta
+
 import pytest
 
 from lossless.core.passage import Stage
@@ -30,6 +32,7 @@ from tests.core.given import (
     restarted,
     running,
     serving,
+    unanswered_by,
     unknown_to,
     unlisted,
     unobserved,
@@ -44,6 +47,11 @@ from tests.core.given import (
 
 BOTH_NEW_SERVE = (new("x", serving()), new("y", serving()))
 ASKED_FOR_IN_FLIGHT = asking(drain={"inFlight": {"port": 8080}})
+
+
+def _let_go(source: str, settle: float) -> Sighting:
+    """A registry whose consumers go on so many seconds with what they hold."""
+    return Sighting(source, Presence.ABSENT, settle=timedelta(seconds=settle))
 
 
 class TestWithdrawal:
@@ -104,6 +112,21 @@ class TestGone:
         decision = decided(*BOTH_NEW_SERVE, old("a", withdrawn(1), unlisted(), unknown_to("Registry")))
         assert moves(decision) == {"a": Verb.SETTLE}
 
+    def test_a_source_that_does_not_answer_is_waited_for(self) -> None:
+        decision = decided(*BOTH_NEW_SERVE, old("a", withdrawn(1), unlisted(), unanswered_by("Registry")))
+        wait = wait_of(decision, "a")
+        assert (wait.stage, wait.reason, wait.until) == (Stage.WITHDRAWN, "NotSeen", within(599))
+        assert wait.message.startswith("no answer from Registry")
+        assert moves(decision) == {}
+
+    def test_where_one_lists_it_and_another_does_not_answer_the_one_that_is_known_is_named(self) -> None:
+        decision = decided(*BOTH_NEW_SERVE, old("a", withdrawn(1), unanswered_by("Registry")))
+        assert wait_of(decision, "a").reason == "StillListed"
+
+    def test_one_that_had_settled_and_is_not_seen_any_more_counts_anew(self) -> None:
+        again = move(decided(*BOTH_NEW_SERVE, old("a", draining(60), unanswered_by("Registry"))), "a")
+        assert (again.verb, again.passage.stage, again.passage.gone_at) == (Verb.NOTE, Stage.WITHDRAWN, None)
+
     def test_the_moment_it_was_seen_gone_is_written_down(self) -> None:
         settling = move(decided(*BOTH_NEW_SERVE, old("a", withdrawn(1), unlisted())), "a")
         assert (settling.verb, settling.passage.gone_at) == (Verb.SETTLE, NOW)
@@ -132,6 +155,14 @@ class TestSettle:
         knows_again = having(sightings=(Sighting("consul", Presence.ABSENT, followers_caught_up_at=within(10)),))
         decision = decided(*BOTH_NEW_SERVE, old("a", draining(5), knows_again))
         assert (wait_of(decision, "a").reason, decision.wake_at) == ("Settling", within(15))
+
+    @pytest.mark.parametrize(("slowest", "until"), [(2, 5), (30, 30)])
+    def test_it_settles_as_long_as_the_slowest_of_those_who_call_it_needs(self, slowest: float, until: float) -> None:
+        sightings = (Sighting("Service web", Presence.ABSENT), _let_go("eureka", slowest), _let_go("consul", 1))
+        decision = decided(*BOTH_NEW_SERVE, old("a", draining(0), having(sightings=sightings)))
+        assert (wait_of(decision, "a").reason, decision.wake_at) == ("Settling", within(until))
+        settled = old("a", draining(until), having(sightings=sightings))
+        assert moves(decided(*BOTH_NEW_SERVE, settled)) == {"a": Verb.MARK_DRAINED}
 
     def test_a_clock_that_went_back_a_little_only_makes_it_wait_longer(self) -> None:
         decision = decided(*BOTH_NEW_SERVE, old("a", draining(-2)))
@@ -183,6 +214,13 @@ class TestTimeout:
         assert released.event
         assert released.event.reason == "DrainTimedOut"
         assert "still in Service web" in released.message
+
+    @pytest.mark.parametrize(("on_timeout", "verb"), [("Hold", Verb.NOTE), ("Release", Verb.MARK_DRAINED)])
+    def test_so_is_a_source_that_never_answers(self, on_timeout: str, verb: Verb) -> None:
+        unseen = old("a", withdrawn(600), unlisted(), unanswered_by("Registry"))
+        moved = move(decided(asking(drain={"onTimeout": on_timeout}), *BOTH_NEW_SERVE, unseen), "a")
+        assert moved.verb is verb
+        assert "no answer from Registry" in moved.message
 
     def test_a_hold_by_somebody_else_is_bounded_too(self) -> None:
         a = old("a", draining(9), passing(withdrawn_at=ago(600)), held("out: dump"))

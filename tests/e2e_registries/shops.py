@@ -18,6 +18,7 @@ from localcluster.load import FollowedAddresses
 from localcluster.load.running import LoadRun
 from localcluster.servers.consul import Consul
 from localcluster.servers.server import Server
+from lossless.api import names
 from tests.e2e.operators import Operator, kill_at, sleep_until
 from tests.e2e.workloads import Manifest, Web
 
@@ -289,6 +290,24 @@ class Shop(Web):
             if (notes := pod["metadata"].get("annotations", {}))
         }
 
+    def status(self) -> Mapping[str, Any]:
+        """Of its LosslessRollout."""
+        found: Mapping[str, Any] = self.lossless().get("status", {})
+        return found
+
+    def waits_for_its_registry(self) -> bool:
+        """Its status says that the registry gives no answer, or can't be told. One that can't be seen is told first."""
+        name, said = self.named()["name"], self.status().get("waitingFor", "")
+        return f"no answer from {name}" in said or f"{name} must be told" in said
+
+    def drained(self) -> set[str]:
+        """The pods that are marked so, by name."""
+        return {name for name, notes in self.notes().items() if names.DRAINED_AT in notes}
+
+    def notes(self) -> dict[str, Mapping[str, str]]:
+        """Each pod's annotations."""
+        return {pod["metadata"]["name"]: pod["metadata"].get("annotations", {}) for pod in self.pods()}
+
     def wait_until_nothing_is_left(self) -> None:
         """Nothing of ours is in the registry, nor on any pod about it."""
         self.wait_until_registered()
@@ -336,7 +355,12 @@ def go_on_without_registry(shop: Shop, run: LoadRun, seconds: float) -> None:
     wait_until_one_is("Withdrawn", shop)
     shop.registry.away()
     run.mark("away")
-    time.sleep(seconds)
+    back_at = time.monotonic() + seconds
+    shop.box.wait_until(shop.waits_for_its_registry, seconds, f"the status says so: {shop.status()}")
+    drained = shop.drained()
+    time.sleep(max(0, back_at - time.monotonic()))
+    assert shop.waits_for_its_registry(), shop.status()
+    assert shop.drained() <= drained, "of nobody else could it be seen that it is out"
     assert not shop.quiet(), "nobody can tell that the old pods are out, so they stay"
     shop.registry.back()
     run.mark("back")

@@ -44,8 +44,9 @@ def test_a_release_waits_for_a_registry_that_is_away_for_20_s(shop: Make, operat
     app.wait_until_nothing_is_left()
 
 
-@pytest.mark.parametrize("down", [False, True], ids=["operator-up", "operator-down"])
-@only(["etcd"])
+@pytest.mark.parametrize(
+    ("registry", "down"), [("etcd", False), ("etcd", True), ("consul", True), ("eureka", False)], indirect=["registry"]
+)
 def test_a_losslessrollout_that_is_deleted_in_mid_release_leaves_nothing(
     shop: Make, operator: Operator, down: bool
 ) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from localcluster import Box
 from lossless.api import traffic
 from lossless.traffic.registries.client import Client, session
+from lossless.traffic.registries.consul import ConsulRegistry
 from lossless.traffic.registries.errors import RegistryError
 from lossless.traffic.registries.eureka import EurekaRegistry
 from lossless.traffic.registries.nacos import NacosRegistry
@@ -61,6 +62,8 @@ class Inside:
 
 def _made(order: dict[str, Any]) -> Registry:
     client = Client(session(), TIMEOUT)
+    if order["kind"] == "consul":
+        return ConsulRegistry(traffic.Consul.model_validate(order["spec"]), client)
     if order["kind"] == "eureka":
         return EurekaRegistry(traffic.Eureka.model_validate(order["spec"]), client)
     return NacosRegistry(traffic.Nacos.model_validate(order["spec"]), client)

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 import traceback
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
@@ -184,6 +184,38 @@ async def test_one_broken_connection_is_made_up_for(client: Client) -> None:
 
     async with serving(handler) as port:
         assert (await client.request("GET", f"http://127.0.0.1:{port}/")).body == b"fine"
+
+
+@pytest.mark.parametrize(("method", "most"), [("POST", subject.ATTEMPTS), ("PUT", 2 * subject.ATTEMPTS)])
+async def test_where_every_connection_breaks_it_is_given_up_soon(client: Client, method: str, most: int) -> None:
+    """Of those that may be repeated aiohttp itself makes each once more."""
+    asked = []
+
+    async def handler(request: web.Request) -> web.Response:
+        asked.append(request.method)
+        assert request.transport
+        request.transport.abort()
+        return web.Response()
+
+    async with serving(handler) as port:
+        with pytest.raises(Unreachable, match="broke"):
+            await client.request(method, f"http://127.0.0.1:{port}/")
+    assert asked == [method] * most
+
+
+@pytest.mark.parametrize("status", [404, 429, 500, 503])
+async def test_an_answer_whatever_it_is_is_not_asked_for_again(client: Client, status: int) -> None:
+    """Whoever calls comes again by itself, in its own time."""
+    asked = []
+
+    async def handler(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=status)
+
+    async with serving(handler) as port:
+        with suppress(Unreachable):
+            await client.request("GET", f"http://127.0.0.1:{port}/list")
+    assert asked == ["/list"]
 
 
 async def test_an_endless_answer_is_nonsense(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,8 +26,10 @@ from lossless.traffic.registries.dubbo import DubboRegistry
 from lossless.traffic.registries.errors import Refused, Unreachable
 from lossless.traffic.registries.registry import Instance
 from lossless.traffic.registries.zookeeper import Changed, ZooKeeper
+from tests.localcluster.java import needs_java
 from tests.registries.conftest import anywhere, pod
 
+pytestmark = needs_java
 RULE = f"/dubbo/config/dubbo/{INTERFACE}::.configurators"
 ROUTER = f"/dubbo/config/dubbo/{INTERFACE}::.condition-router"
 A, B = pod("10.244.220.1", PORT), pod("10.244.220.2", PORT)

@@ -13,8 +13,10 @@ from localcluster import Box
 from localcluster.servers import eureka
 from localcluster.servers.server import Server
 from lossless.traffic.registries.errors import RegistryError
+from tests.localcluster.java import needs_java
 from tests.registries.inside import Inside
 
+pytestmark = needs_java
 CACHE_MS = 1500
 
 

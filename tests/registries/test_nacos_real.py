@@ -16,6 +16,7 @@ from localcluster import Box
 from localcluster.servers import nacos
 from localcluster.servers.server import Server
 from lossless.traffic.registries.errors import RegistryError
+from tests.localcluster.registries import made
 from tests.registries.inside import Inside
 
 IP = "10.244.211.7"
@@ -23,7 +24,7 @@ IP = "10.244.211.7"
 
 @pytest.fixture(scope="module")
 def server(box: Box) -> Iterator[Server]:
-    with nacos.nacos(box) as running:
+    with made(lambda: nacos.nacos(box)) as running:
         yield running
 
 

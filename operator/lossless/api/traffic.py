@@ -191,10 +191,18 @@ class Http(Model):
                 "!has(self.secretHeaders) || self.secretHeaders.size() == 0 || !has(self.place) || self.place != 'Pod'",
                 "secretHeaders need place Network: a command in a pod can be read by others",
             ),
+            (
+                "!has(self.container) || self.container == '' || (has(self.place) && self.place == 'Pod')",
+                "container needs place Pod: over the network, the address alone says who is asked",
+            ),
             ("has(self.withdraw) || has(self.gone)", "give withdraw, or gone where there is nothing to be told"),
             (
                 "has(self.withdraw) || !(has(self.restore) || has(self.registered))",
                 "restore and registered belong to withdraw",
+            ),
+            (
+                "!has(self.gone) || !has(self.registered)",
+                "registered is asked only where there is no gone: give one of them",
             ),
         )
     )
@@ -241,6 +249,19 @@ class PresetHook(Model):
 
 
 KINDS: Final = ("nacos", "consul", "eureka", "dubbo", "etcd", "http", "preset")
+_IS_HTTPS: Final = " || ".join(
+    (
+        *(
+            f"(has(self.{kind}) && self.{kind}.{servers}.exists(one, one.startsWith('https:')))"
+            for kind, servers in (("nacos", "servers"), ("eureka", "servers"), ("etcd", "endpoints"))
+        ),
+        *(f"(has(self.consul) && self.consul.{where}.startsWith('https:'))" for where in ("server", "agent")),
+        *(
+            f"(has(self.http) && has(self.http.{hook}) && self.http.{hook}.url.startsWith('https:'))"
+            for hook in ("withdraw", "restore", "gone", "registered")
+        ),
+    )
+)
 
 
 class Registry(Model):
@@ -254,6 +275,26 @@ class Registry(Model):
             ),
             ("!has(self.settle) || duration(self.settle) < duration('1h')", "settle must be shorter than an hour"),
             (
+                "!has(self.port) || !(has(self.http) || has(self.preset))",
+                "a hook has its port in its address: write it there (http), or as preset.port",
+            ),
+            (
+                "!has(self.tls) || !has(self.dubbo)",
+                "ZooKeeper is spoken to without TLS: leave tls away, and keep it where nobody else can listen",
+            ),
+            (
+                "!has(self.tls) || !has(self.preset)",
+                "a preset's addresses are http: leave tls away, or write the hook out as http, with https addresses",
+            ),
+            (
+                "!has(self.tls) || !has(self.http) || !has(self.http.place) || self.http.place != 'Pod'",
+                "in a pod, its own curl or wget checks the certificate: leave tls away, or ask from place Network",
+            ),
+            (
+                f"!has(self.tls) || has(self.dubbo) || has(self.preset) || {_IS_HTTPS}",
+                "tls is for https: write an address with https, or leave tls away",
+            ),
+            (
                 "duration(self.timeout) >= duration('100ms') && duration(self.timeout) <= duration('30s')",
                 "timeout must be from 100ms to 30s",
             ),
@@ -263,14 +304,14 @@ class Registry(Model):
     name: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
     """What this registry is called here; unique in the list."""
     port: Port | None = None
-    """The port that the pods are registered with, where a pod registers more than one."""
+    """The port that the pods are registered with, where a pod registers more than one. Not for http and preset."""
     settle: Duration | None = None
     """How long consumers may go on with an older list after this registry has let a pod go. When not given, what the
     usual clients of its kind take: see docs/registries.md."""
     timeout: Duration = timedelta(seconds=5)
     """How long one request to it may take."""
     tls: Tls | None = None
-    """How its certificate is checked."""
+    """How its certificate is checked, where an address is https. Not for dubbo, a preset, or http in place Pod."""
     nacos: Nacos | None = None
     """A service registered in Nacos."""
     consul: Consul | None = None

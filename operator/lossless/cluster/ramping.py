@@ -286,7 +286,8 @@ class Ramping:
             return ()
 
     async def _read(self, rollout: SeenRollout, known: _Known, ref: RouteRef) -> None:
-        if ref in known.documents:
+        """Have this route as it was last seen; as it is now where it was refused, which its gateway may take back."""
+        if ref in known.documents and status.taken(known.documents[ref]).answer is not Answer.REFUSED:
             return
         try:
             known.documents[ref] = await self._gateway.get(resource_of(ref.kind), rollout.namespace, ref.name)

@@ -75,12 +75,16 @@ class FakeConsul:
     url: str = ""
     filtered: bool = False
     leaderless: bool = False
+    rubbish: str = ""
+    """What it answers instead."""
     asked: list[web.Request] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append(request)
         if self.leaderless:
             return web.Response(status=500, text="No cluster leader")
+        if self.rubbish:
+            return web.Response(text=self.rubbish)
         if request.headers.get("X-Consul-Token") != TOKEN:
             return web.Response(status=403, text="ACL not found")
         found = [

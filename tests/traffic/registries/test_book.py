@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,7 @@ from lossless.api.traffic import Registry as Spec
 from lossless.core.world import Presence
 from lossless.traffic.outages import FIRST_WAIT
 from lossless.traffic.registries import book as module
-from lossless.traffic.registries.book import Book, View
+from lossless.traffic.registries.book import EVERY, LONGEST_PAUSE, Book, View
 from lossless.traffic.registries.errors import Changed, Nonsense, Refused, RegistryError, Unreachable
 from lossless.traffic.registries.registry import Instance, Registration
 
@@ -33,12 +35,16 @@ class FakeRegistry:
     refusals: dict[str, Exception] = field(default_factory=dict)
     """Of what is told, by uid."""
     closed: int = 0
+    looked_at: list[float] = field(default_factory=list)
+    tried_at: list[float] = field(default_factory=list)
+    """When it was looked at, and when it was to be told something, by the event loop's clock."""
     settle: timedelta = timedelta(seconds=7)
     weighs: bool = True
 
     async def look(self, instances: Sequence[Instance]) -> Mapping[str, Registration]:
         await asyncio.sleep(0)
         self.looked.append(tuple(instances))
+        self.looked_at.append(asyncio.get_running_loop().time())
         if self.failure:
             raise self.failure
         return {one.uid: self._seen(self.held.get(one.uid)) for one in instances}
@@ -57,6 +63,7 @@ class FakeRegistry:
 
     async def _told(self, what: str, instance: Instance, fraction: float) -> None:
         await asyncio.sleep(0)
+        self.tried_at.append(asyncio.get_running_loop().time())
         if instance.uid in self.refusals:
             raise self.refusals[instance.uid]
         self.done.append((what, instance.uid))
@@ -395,3 +402,55 @@ async def test_what_is_forgotten_or_closed_is_looked_at_no_more(desk: Desk, one:
     await asyncio.sleep(0.02)
     assert (len(one.looked), len(desk.registries["two"].looked)) == looks
     assert len(asyncio.all_tasks()) == 1
+
+
+# -- how often a registry is tried -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def hasty(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
+    """A desk in a time that passes at once while everybody waits, and without chance."""
+    loop: Any = asyncio.get_running_loop()
+    select, now = loop._selector.select, 0.0
+
+    def at_once(timeout: float | None) -> object:
+        nonlocal now
+        now += timeout or 0
+        return select(0)
+
+    monkeypatch.setattr(loop, "time", lambda: now)
+    monkeypatch.setattr(loop._selector, "select", at_once)
+    monkeypatch.setattr("random.uniform", lambda least, most: most)
+    made = Desk()
+    yield made
+    await made.book.close()
+
+
+def pauses(moments: Sequence[float]) -> list[float]:
+    return [later - sooner for sooner, later in pairwise(moments)]
+
+
+async def test_a_registry_that_does_not_answer_is_tried_more_and_more_seldom_up_to_a_limit(hasty: Desk) -> None:
+    one = hasty.registries["one"]
+    one.failure = Unreachable("no answer")
+    hasty.follow("a")
+    await asyncio.sleep(50)
+    assert pauses(one.looked_at) == [1, 2, 4, 8, LONGEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE]
+    one.failure = None
+    await asyncio.sleep(15)
+    assert pauses(one.looked_at)[-9:] == [EVERY] * 9, "it answers, so it is looked at once a moment"
+
+
+async def test_what_it_does_not_take_is_told_more_and_more_seldom_while_it_is_looked_at_as_ever(hasty: Desk) -> None:
+    one = hasty.registries["one"]
+    one.refusals["a"] = Unreachable("no answer")
+    hasty.follow("a", "b")
+    hasty.book.tell(KEY, "one", "a", 0.0)
+    await asyncio.sleep(50)
+    assert pauses(one.tried_at) == [1, 2, 4, 8, LONGEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE]
+    assert set(pauses(one.looked_at)) == {EVERY}
+    hasty.book.tell(KEY, "one", "b", 0.0)
+    hasty.book.tell(KEY, "one", "a", 1.0)
+    before = len(one.tried_at)
+    await asyncio.sleep(EVERY)
+    assert len(one.tried_at) == before + 2, "another word is not put off"

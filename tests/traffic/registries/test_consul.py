@@ -11,6 +11,7 @@ from lossless.traffic.registries.client import Client
 from lossless.traffic.registries.consul import ConsulRegistry
 from lossless.traffic.registries.errors import Nonsense, Refused, Unreachable
 from lossless.traffic.registries.registry import Instance, Registration
+from tests.pods.servers import refusing
 from tests.traffic.registries.fake_consul import TOKEN, FakeAgent, FakeConsul, check, fake_consul
 from tests.traffic.registries.pods import pod
 
@@ -191,6 +192,27 @@ async def test_without_a_leader_nobody_knows(shop: Shop) -> None:
     shop.consul.leaderless = True
     with pytest.raises(Unreachable):
         await shop.seen(pod())
+
+
+@pytest.mark.parametrize("rubbish", ["<html>sign in</html>", '{"web": []}', "[7]", '[{"Node": {}, "Service": {}}]'])
+async def test_rubbish_for_the_catalog_proves_nothing(shop: Shop, rubbish: str) -> None:
+    shop.consul.rubbish = rubbish
+    with pytest.raises(Nonsense) as refused:
+        await shop.seen(pod())
+    assert "sign in" not in str(refused.value), "its text is not passed on"
+    for told in (shop.registry.withdraw, shop.registry.restore):
+        with pytest.raises(Nonsense):
+            await told(pod())
+    assert not shop.one.in_maintenance("web-1")
+
+
+async def test_an_agent_that_is_down_cannot_be_told_and_the_pod_is_seen_as_it_is(shop: Shop, client: Client) -> None:
+    nobody = shop.spec.model_copy(update={"agent": f"http://{{host}}:{await refusing()}"})
+    registry = ConsulRegistry(nobody, client, token=TOKEN)
+    for told in (registry.withdraw, registry.restore):
+        with pytest.raises(Unreachable, match="no connection"):
+            await told(pod())
+    assert (await registry.look([pod()]))[pod().uid].presence is Presence.PRESENT
 
 
 async def test_a_token_that_is_not_accepted_is_refused_and_not_repeated(shop: Shop, client: Client) -> None:
