@@ -132,7 +132,7 @@ class Operator:
         if self._options.http_port:
             options = self._options
             serving = await health.serve(
-                options.http_port, self._metrics.render, self._livez, lambda: None, options.http_address
+                options.http_port, self._metrics.render, self._livez, self._readyz, options.http_address
             )
             await stack.enter_async_context(serving)
 
@@ -157,6 +157,11 @@ class Operator:
         if self._leader is not None and self._leader.silent_for > ELECTOR_HANGS_AFTER:
             return f"the elector has not done anything for {self._leader.silent_for:.0f} s"
         return self._leading.stuck() if self._leading else None
+
+    def _readyz(self) -> str | None:
+        """Whether it can do its work. A standby can: it has to be Ready for the leader of an older version to end. Who
+        leads without ever getting to know everything, for want of a right perhaps, stops its own rollout there."""
+        return "not everything has been seen yet" if self._leading and not self._leading.synced else None
 
     async def _lead(self, client: ApiClient, leader: Leader) -> None:
         """Everything that only the leader does. Ends with LeaseLost, or when cancelled."""

@@ -22,7 +22,7 @@ from lossless.cluster.parameters import Parameters
 from lossless.cluster.preflight import Preflight
 from lossless.cluster.ramping import Ramping
 from lossless.cluster.reconcile import Reconciler
-from lossless.cluster.report import EVERY, Reporter
+from lossless.cluster.report import EVERY, LONGEST, Reporter
 from lossless.cluster.resources import DEPLOYMENTS, ENDPOINT_SLICES, PODS, REPLICA_SETS, ROLLOUTS, SERVICES, Resource
 from lossless.cluster.store import Store
 from lossless.core.passage import format_time
@@ -447,15 +447,20 @@ async def test_mere_counts_are_written_every_few_seconds_only() -> None:
     assert made.api.asked().count("patch losslessrollouts") == 1
 
 
-async def test_a_slow_api_server_is_told_mere_counts_less_often() -> None:
-    made = shop(admitted("a"), replicas=3)
+def slow_by(made: Shop, seconds: float) -> None:
+    """Every write of a status takes so long."""
     patch = made.api.patch
 
-    async def slowly(*arguments: Any, **named: Any) -> objects.Raw:
-        made.now += timedelta(seconds=EVERY / 50)
-        return await patch(*arguments, **named)
+    async def slowly(resource: Resource, *arguments: Any, **named: Any) -> objects.Raw:
+        made.now += timedelta(seconds=seconds if resource is ROLLOUTS else 0)
+        return await patch(resource, *arguments, **named)
 
     made.api.patch = slowly  # type: ignore[method-assign]
+
+
+async def test_a_slow_api_server_is_told_mere_counts_less_often() -> None:
+    made = shop(admitted("a"), replicas=3)
+    slow_by(made, EVERY / 50)
     await made.first_turns()
     one_more_serves(made)
     made.now += timedelta(seconds=EVERY)
@@ -463,6 +468,19 @@ async def test_a_slow_api_server_is_told_mere_counts_less_often() -> None:
     assert "patch losslessrollouts" not in made.api.asked()
     assert wait is not None
     made.now += timedelta(seconds=EVERY)
+    await made.turn()
+    assert made.api.asked().count("patch losslessrollouts") == 1
+
+
+async def test_one_very_slow_write_does_not_keep_the_status_old_for_long() -> None:
+    made = shop(admitted("a"), replicas=3)
+    slow_by(made, 20)
+    await made.first_turns()
+    one_more_serves(made)
+    wait = await made.turn()
+    assert wait is not None
+    assert wait <= LONGEST
+    made.now += timedelta(seconds=LONGEST)
     await made.turn()
     assert made.api.asked().count("patch losslessrollouts") == 1
 

@@ -56,6 +56,8 @@ class Shell:
     """Every write: to whom, and what."""
     drained: dict[str, Passage] = field(default_factory=dict)
     """The passages of the pods that were marked drained."""
+    passages: dict[str, list[Passage]] = field(default_factory=dict)
+    """By pod: every passage that was written on it, in order."""
 
     # -- knowing ---------------------------------------------------------------------------------------------------
 
@@ -259,6 +261,7 @@ class Shell:
                 annotations[names.DELETION_COST] = str(step.cost) if step.cost else None
             gate, labelled, inside = step.gate, True, step.inside
             self.writes.append((uid, step.verb.value))
+            self.passages.setdefault(uid, []).append(step.passage)
         else:
             annotations = dict.fromkeys(names.PASSAGE_ANNOTATIONS)
             if step.pod.passage.cost_before is not None:

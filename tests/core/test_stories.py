@@ -1,11 +1,14 @@
 """Whole releases in the model cluster: what they cost, how few pods serve meanwhile, and that each of them ends."""
 
+import functools
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
+from lossless.core.passage import Passage, Stage
 from lossless.core.steps import Verb
 from tests.core.given import spec
 from tests.core.native import Broken
@@ -196,6 +199,24 @@ STEPS = 45
 """More than a release of three pods takes."""
 
 
+def _stages(scenario: Scenario) -> Counter[tuple[Stage, ...]]:
+    """How many pods have gone through which stages, in which order."""
+    each = scenario.shell.passages.values()
+    return Counter(tuple(stage for stage, _ in itertools.groupby(one.stage for one in passages)) for passages in each)
+
+
+@functools.cache
+def _undisturbed() -> Counter[tuple[Stage, ...]]:
+    return _stages(released(a_cluster(3)))
+
+
+def _goes_on(before: Passage, after: Passage) -> bool:
+    """Whether every moment that was written down has stayed."""
+    marks = ("admitted_at", "withdrawn_at", "gone_at", "drained_at")
+    kept = all(getattr(before, mark) in (None, getattr(after, mark)) for mark in marks)
+    return kept and (before.stage is not after.stage or before.since == after.since)
+
+
 @pytest.mark.parametrize("mishap", [_crash, _fail])
 @pytest.mark.parametrize("after", range(STEPS))
 def test_killed_or_refused_after_any_step_no_stage_is_skipped_and_no_wait_begins_again(
@@ -213,6 +234,9 @@ def test_killed_or_refused_after_any_step_no_stage_is_skipped_and_no_wait_begins
         assert passage.drained_at
         assert passage.withdrawn_at <= passage.gone_at
         assert passage.drained_at - passage.gone_at == timedelta(seconds=SETTLE)
+    assert _stages(scenario) == _undisturbed()
+    for passages in scenario.shell.passages.values():
+        assert all(itertools.starmap(_goes_on, itertools.pairwise(passages))), passages
 
 
 def test_warm_up_is_not_begun_again_by_a_crash() -> None:

@@ -72,7 +72,7 @@ def wait_for_leader(box: Box, timeout: float = 30) -> str:
 
 def kill_at(stage: str, web: Web, operator: Operator, old: set[str]) -> None:
     """SIGKILL as soon as a pod is seen in this stage; a new pod if it is one of the way in, else an old one."""
-    coming = stage in ("Starting", "Warming", "Admitted")
+    coming = stage in ("Starting", "Settling", "Waiting", "Warming", "Admitted")
 
     def seen() -> bool:
         return any(

@@ -9,19 +9,27 @@ import pytest
 
 from localcluster.box import Box
 from localcluster.load import Plan, running
+from localcluster.recorder import recording
 from tests.e2e.operators import Operator
 from tests.e2e.workloads import Web
 
 QUICK = {"settle": "2s"}
 
 
-def release_under_load(app: Web, version: str = "2") -> None:
-    """A release during which nothing is lost."""
-    with running(app.box, Plan(rate=60, callers=app.callers()), namespace=app.namespace) as run:
-        app.release(version)
+def release_under_load(app: Web, meanwhile: Callable[[], object] = lambda: None) -> int:
+    """A release during which nothing is lost. The fewest ready endpoints of its Service meanwhile."""
+    with (
+        recording(app.box, namespace=app.namespace) as seen,
+        running(app.box, Plan(rate=60, callers=app.callers()), namespace=app.namespace) as run,
+    ):
+        begun = time.time()
+        app.release("2")
+        meanwhile()
         app.wait_until_rolled_out()
         outcome = run.finish()
+        timeline = seen.timeline()
     assert not outcome.lost, outcome.explain()
+    return timeline.fewest_serving("web", begun, time.time())
 
 
 def wait_for_reason(app: Web, kind: str, reason: str, name: str = "web") -> str:
@@ -124,7 +132,7 @@ class TestLettingGo:
 class TestRoom:
     def test_without_any_surge_pods_go_one_by_one(self, web: Callable[..., Web], operator: Operator) -> None:
         app = web(replicas=3, strategy={"maxSurge": 0, "maxUnavailable": 1}).deploy().protect(drain=QUICK)
-        release_under_load(app.wait_until_cared_for())
+        assert release_under_load(app.wait_until_cared_for()) == 2
 
     def test_recreate_is_a_finding_and_the_release_ends(
         self, web: Callable[..., Web], operator: Operator, box: Box
@@ -149,12 +157,11 @@ class TestRoom:
         self, full_namespace: Web, operator: Operator, box: Box
     ) -> None:
         app = full_namespace.deploy().protect(drain=QUICK).wait_until_cared_for()
-        with running(box, Plan(rate=60, callers=app.callers()), namespace=app.namespace) as run:
-            app.release("2")
+
+        def says_why() -> None:
             box.wait_until(lambda: "no room" in app.lossless()["status"]["waitingFor"], 40, "it says why")
-            app.wait_until_rolled_out()
-            outcome = run.finish()
-        assert not outcome.lost, outcome.explain()
+
+        assert release_under_load(app, says_why) == 2
 
     def test_a_progress_deadline_shorter_than_warm_up_is_a_finding_and_the_release_ends(
         self, web: Callable[..., Web], operator: Operator, box: Box
@@ -165,6 +172,12 @@ class TestRoom:
         app.protect(warmup={"delay": "8s"}, drain=QUICK).wait_until_cared_for()
         assert "ProgressDeadlineShort" in [one["reason"] for one in app.lossless()["status"]["findings"]]
         app.release("2")
+
+        def progress() -> tuple[str, str]:
+            conditions = box.get("deployment", "web", app.namespace)["status"]["conditions"]
+            return next((one["status"], one["reason"]) for one in conditions if one["type"] == "Progressing")
+
+        box.wait_until(lambda: progress() == ("False", "ProgressDeadlineExceeded"), 30, "the deadline is missed")
         box.wait_until(app.quiet, 60, "the release ends, whatever rollout status says of its deadline")
 
 
@@ -172,11 +185,21 @@ class TestTheWayIn:
     def test_a_command_in_the_pod_warms_it_up_where_requests_from_outside_are_refused(
         self, web: Callable[..., Web], operator: Operator
     ) -> None:
-        app = web(replicas=1).deploy()
-        command = ["python3", "-c", "import os; print(os.environ['POD_NAME'])"]
-        app.protect(warmup={"requests": [{"exec": {"command": command}, "count": 3}]}, drain=QUICK)
-        app.wait_until_cared_for()
+        """A second container listens on loopback alone, as an app does whose mesh lets nobody past its proxy. Pods
+        of the box share a loopback, so each takes an address of its own there."""
+        listen = "exec sample-app --host 127${POD_IP#10} --port 8090"
+        address = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+        alone = {"name": "alone", "image": "sample", "command": ["sh", "-c", listen], "env": [address]}
+        alone["restartPolicy"] = "Always"
+        app = web(replicas=1, pod_spec={"initContainers": [alone]}).deploy()
+        refused = {"port": 8090, "count": 3}
+        app.protect(warmup={"requests": [refused], "onFailure": "Hold"}, drain=QUICK).wait_until_cared_for()
         app.release("2")
+        app.box.wait_until(lambda: "3 failed" in app.lossless()["status"]["waitingFor"], 30, "they are refused")
+        ask = "import os, urllib.request as it; it.urlopen(f'http://127{os.environ[\"POD_IP\"][2:]}:8090/')"
+        inside = {"exec": {"command": ["python3", "-c", ask]}, "count": 3}
+        app.protect(warmup={"requests": [inside], "onFailure": "Hold"}, drain=QUICK)
+        app.release("3")
         app.wait_until_rolled_out()
         (pod,) = app.pods()
         assert pod["metadata"]["annotations"]["lossless.dev/warmed"] == "3"
@@ -221,10 +244,22 @@ class TestTheWayIn:
 
     def test_somebody_else_may_keep_both_doors(self, web: Callable[..., Web], operator: Operator, box: Box) -> None:
         app = web(replicas=1).deploy().protect(drain=QUICK).wait_until_cared_for()
-        (pod,) = app.pods()
-        name = pod["metadata"]["name"]
-        box.kubectl("annotate", "pod", name, "-n", app.namespace, "hold.lossless.dev/test=out: taking a heap dump")
-        app.release("2")
-        box.wait_until(lambda: "heap dump" in app.lossless()["status"]["waitingFor"], 30, "it says who keeps it")
-        box.kubectl("annotate", "pod", name, "-n", app.namespace, "hold.lossless.dev/test-")
+        (old,) = app.stages()
+
+        def hold(pod: str, change: str) -> None:
+            box.kubectl("annotate", "pod", pod, "-n", app.namespace, f"hold.lossless.dev/test{change}")
+
+        def says(reason: str) -> bool:
+            return reason in app.lossless()["status"]["waitingFor"]
+
+        hold(old, "=out: taking a heap dump")
+        kept = '{"metadata": {"annotations": {"hold.lossless.dev/test": "in: loading a model"}}}'
+        box.kubectl("patch", "deployment", "web", "-n", app.namespace, "-p", f'{{"spec": {{"template": {kept}}}}}')
+        box.wait_until(lambda: says("loading a model"), 30, "it says who keeps the new one out")
+        (new,) = set(app.stages()) - {old}
+        assert app.stages()[old] == "Admitted", "nobody goes before another one serves"
+        hold(new, "-")
+        box.wait_until(lambda: says("heap dump"), 30, "it says who keeps the old one")
+        assert app.stages()[new] == "Admitted"
+        hold(old, "-")
         app.wait_until_rolled_out()

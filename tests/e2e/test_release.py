@@ -36,10 +36,13 @@ def test_a_plain_deployment_loses_requests_and_a_pre_stop_sleep_those_of_old_lis
     callers with old lists."""
     plain, best_practice = web(), web(pre_stop_sleep=5)
     by_itself, with_sleep = side_by_side(
-        lambda: released_under_load(plain.deploy(), *plain.callers()),
+        lambda: released_under_load(plain.deploy(), *plain.callers(), *plain.gateway_callers()),
         lambda: released_under_load(best_practice.deploy(), *best_practice.stale_callers()),
     )
-    assert by_itself.lost, "the harness proves nothing if a plain Deployment loses nothing"
+    lost = by_itself.lost_by_caller
+    gateway = sum(lost[caller.name] for caller in plain.gateway_callers())
+    assert gateway, f"the harness proves nothing if a plain Deployment loses nothing through Traefik: {lost}"
+    assert sum(lost.values()) > gateway, f"nor if it loses nothing through its ClusterIP: {lost}"
     assert with_sleep.lost
 
 
@@ -93,9 +96,16 @@ def test_the_first_release_after_adoption_loses_nothing_either(
 def test_requests_longer_than_the_settle_time_end_before_their_pod_goes(
     web: Callable[..., Web], operator: Operator
 ) -> None:
-    """In-flight requests are waited for, though the app dies at once on SIGTERM and settle is short."""
+    """In-flight requests are waited for, by a metric or by a number that the app tells, though it dies at once on
+    SIGTERM and settle is short."""
     together = {"maxSurge": "100%", "maxUnavailable": 0}
-    waits = {"settle": "2s", "inFlight": {"port": "http", "metric": "http_requests_in_flight"}}
-    slow = web(app=["--on-term", "die"], replicas=2, strategy=together).gated(drain=waits)
-    outcome = released_under_load(slow, Fresh(f"{slow.url}slow?s=8"), rate=10)
-    assert not outcome.lost, outcome.explain()
+
+    def released_with(**count: str) -> Outcome:
+        slow = web(app=["--on-term", "die"], replicas=2, strategy=together)
+        slow.gated(drain={"settle": "2s", "inFlight": {"port": "http", **count}})
+        return released_under_load(slow, Fresh(f"{slow.url}slow?s=8"), rate=10)
+
+    for outcome in side_by_side(
+        lambda: released_with(metric="http_requests_in_flight"), lambda: released_with(path="/inflight")
+    ):
+        assert not outcome.lost, outcome.explain()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from localcluster.box import Box
 from tests.installed import install
 from tests.policies.bench import Bench
 from tests.policies.conftest import ROOT
+from tests.policies.test_manifests import rendered
 
 SYSTEM = "lossless-system"
 OPERATOR = f"system:serviceaccount:{SYSTEM}:lossless-operator"
@@ -45,6 +48,11 @@ get,list,watch nodes
 NEEDS_WHERE_NODES_GO = """
 patch replicasets.apps/scale
 list,watch,create,patch,delete poddisruptionbudgets.policy
+"""
+NEEDS_FOR_ITSELF = """
+create leases.coordination.k8s.io
+get,update leases.coordination.k8s.io lossless-operator
+create,patch limitranges lossless-rollouts
 """
 NEVER = """
 get,list,watch customresourcedefinitions.apiextensions.k8s.io
@@ -88,8 +96,34 @@ def installed(box: Box) -> Box:
     return box
 
 
-def pairs(table: str) -> list[tuple[str, str]]:
-    return [(verb, line.split()[1]) for line in table.strip().splitlines() for verb in line.split()[0].split(",")]
+def pairs(table: str) -> list[tuple[str, ...]]:
+    """Each verb with the rest of its line: the resource, and its name where there is one."""
+    lines = [line.split() for line in table.strip().splitlines()]
+    return [(verb, *rest) for verbs, *rest in lines for verb in verbs.split(",")]
+
+
+def granted(box: Box, folder: str) -> set[tuple[str, ...]]:
+    """What the operator is given by one of the folders of `manifests/`: verb, resource, and name where there is one."""
+    objects = rendered(box, folder)
+    roles = {one["metadata"]["name"]: one["rules"] for one in objects if one["kind"] in ("Role", "ClusterRole")}
+    bound = [
+        rule
+        for one in objects
+        if one["kind"].endswith("RoleBinding") and [whom["name"] for whom in one["subjects"]] == ["lossless-operator"]
+        for rule in roles[one["roleRef"]["name"]]
+    ]
+    return {
+        (verb, _full_name(resource, group), *name)
+        for rule in bound
+        for verb, group, resource in itertools.product(rule["verbs"], rule["apiGroups"], rule["resources"])
+        for name in [[one] for one in rule.get("resourceNames", [])] or [[]]
+    }
+
+
+def _full_name(resource: str, group: str) -> str:
+    """`deployments.apps/scale` for `deployments/scale` of `apps`."""
+    kind, slash, subresource = resource.partition("/")
+    return f"{kind}.{group}{slash}{subresource}" if group else resource
 
 
 def may(box: Box, user: str, verb: str, resource: str, ns: str, name: str | None = None) -> bool:
@@ -107,6 +141,13 @@ def may(box: Box, user: str, verb: str, resource: str, ns: str, name: str | None
     }
     answer = box.api.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
     return bool(answer["status"]["allowed"])
+
+
+def test_it_is_given_what_it_needs_and_nothing_more(box: Box) -> None:
+    """The exact list, so that a verb which nobody asked for is noticed."""
+    in_a_namespace = {*pairs(NEEDS), *pairs(NEEDS_FOR_ITSELF)}
+    assert granted(box, "namespaced") == in_a_namespace
+    assert granted(box, "install") == in_a_namespace | {*pairs(NEEDS_OF_THE_CLUSTER), *pairs(NEEDS_WHERE_NODES_GO)}
 
 
 def test_it_may_do_what_it_needs_in_every_namespace(installed: Box) -> None:

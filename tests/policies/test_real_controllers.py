@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 
-from tests.policies.bench import Bench, gates
+from tests.policies.bench import Bench, gates, replica
 
 REFUSED = 'apiserver_validating_admission_policy_check_total{enforcement_action="deny"'
 
@@ -68,6 +69,59 @@ def test_with_the_rollout_deleted_held_pods_go_and_new_ones_are_plain(bench: Ben
     plain = [pod for pod in bench.pods() if pod["metadata"]["name"] not in held]
     assert plain
     assert not any(gates(pod) for pod in plain)
+
+
+def test_of_two_rollouts_the_one_that_is_deleted_lets_go_and_the_other_one_holds_on(
+    bench: Bench, held: list[str]
+) -> None:
+    """There is one parameter for both, of which the garbage collector strips one owner. No operator is there."""
+    bench.rollout("other", target="other")
+    others = bench.deployment("other", replicas=3)
+    bench.run(*others)
+    bench.admit(*others)
+    bench.scale(1, "other")
+    bench.until(lambda: any(bench.refusal(pod) for pod in others) and len(bench.pods("other")) == 3, "the door is shut")
+    bench.kubectl("delete", "lr", "other")
+    (left,) = bench.until_pods(1, "other", timeout=60)
+    bench.scale(3, "other")
+    bench.until_pods(3, "other")
+    assert not any(gates(pod) for pod in bench.pods("other") if pod["metadata"]["name"] != left)
+    assert gates(bench.created(replica("web"))), "the door in of the other one is kept"
+    assert bench.names() == held
+    assert all(bench.refusal(pod) for pod in held), "and its door out"
+
+
+def _pod_is_ready(bench: Bench) -> None:
+    bench.admit(bench.names()[0])
+
+
+def _deployment_is_changed(bench: Bench) -> None:
+    bench.kubectl("annotate", "deployment", "web", "example.com/touched=now")
+
+
+@pytest.mark.parametrize("stir", [_pod_is_ready, _deployment_is_changed])
+def test_with_the_rollout_deleted_the_label_alone_holds_nothing(bench: Bench, stir: Callable[[Bench], None]) -> None:
+    """Nobody takes the label off. The Deployment controller has been content since its last try, so it goes on when
+    anything stirs it: see docs/limits."""
+    bench.rollout()
+    bench.run(*bench.deployment(replicas=3))
+    (replicaset,) = bench.replicasets()
+    bench.keep(replicaset["metadata"]["name"], "3")
+    bench.scale(1)
+    bench.until(lambda: not _scaled_for(bench), "the controller has tried, and was held")
+    bench.kubectl("delete", "lr", "web")
+    bench.until_forgotten()
+    stir(bench)
+    bench.until_pods(1)
+    (replicaset,) = bench.replicasets()
+    assert replicaset["metadata"]["labels"]["lossless.dev/keep"] == "3"
+
+
+def _scaled_for(bench: Bench) -> str | None:
+    """What the hold takes away."""
+    (replicaset,) = bench.replicasets()
+    noted: str | None = replicaset["metadata"]["annotations"].get("deployment.kubernetes.io/desired-replicas")
+    return noted
 
 
 def test_in_observe_held_pods_go(bench: Bench, held: list[str]) -> None:

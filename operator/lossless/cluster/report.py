@@ -22,6 +22,8 @@ EVERY: Final = 5.0
 SHARE: Final = 0.01
 """Of its time, at most, that an API server spends on those of one LosslessRollout: one that is slow has more urgent
 things to do."""
+LONGEST: Final = 15.0
+"""Seconds. One write that was slow by chance must not keep from people for long what is waited for."""
 
 
 @dataclass
@@ -77,7 +79,7 @@ class Reporter:
             self._told(self.store.rollouts.put(await self.gateway.get(ROLLOUTS, rollout.namespace, rollout.name)))
             raise Outdated("the LosslessRollout has changed") from error
         now = self.clock()
-        self._due_at[rollout.key] = now + max(EVERY, (now - began) / SHARE)
+        self._due_at[rollout.key] = now + min(LONGEST, max(EVERY, (now - began) / SHARE))
         self._told(self.store.rollouts.put(answer))
 
     def _told(self, change: Change[SeenRollout] | None) -> None:
