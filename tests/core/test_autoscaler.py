@@ -169,6 +169,13 @@ def test_where_nobody_can_tell_it_is_damped_for_the_length_of_one_warm_up() -> N
     assert window == 100, "the total may be of the two that serve, whatever it is over all"
 
 
+def test_pods_that_drain_and_go_on_with_what_they_had_are_no_load_of_the_others() -> None:
+    """Such as a cache's size, or a rate over the last minutes."""
+    draining = wanted(2), new("a", serving()), new("b", serving()), old("c", withdrawn()), old("d", withdrawn())
+    assert asked(hpa(of_pods(0.85)), *draining).state is State.DAMPED
+    assert asked(hpa(of_pods(1.2)), *draining).state is State.OVERLOADED, "with them or without"
+
+
 def test_a_longer_window_of_its_owner_stays() -> None:
     behavior = {"scaleUp": {"stabilizationWindowSeconds": 3600, "policies": []}}
     assert fields(after(asked(hpa(memory(0.8), behavior=behavior), *RELEASE))) == {

@@ -84,3 +84,17 @@ def test_a_release_misleads_no_autoscaler_and_a_real_load_is_met_with_pods_that_
         app.wait_until_given_back()
         assert app.behavior == befores[app.namespace]
     box.wait_until(lambda: each.wanted == 2, 30, "scale-in waits no more")
+
+
+def test_pods_that_drain_and_go_on_with_what_they_had_call_for_no_more(
+    scaled: Callable[..., Scaled], operator: Operator, metrics: FakeMetrics
+) -> None:
+    """Four that have 85 of 100 each: two too many, which the autoscaler would keep, and more for each that comes."""
+    app = scaled(replicas=2, strategy=AT_ONCE).deploy()
+    metrics.tell(app.namespace, load=85)
+    app.protect(warmup={"delay": "5s"}, drain={"settle": "20s"}).wait_until_cared_for()
+    app.autoscale(of_pods(), least=2, most=5)
+    with app.watching() as seen:
+        app.release("2")
+        app.wait_until_rolled_out()
+    assert [wanted for _, wanted in seen] == [2]

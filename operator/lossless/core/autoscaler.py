@@ -273,7 +273,10 @@ def own_load(metric: AutoscalerMetric, here: Scene) -> float | None:
     if metric.name == "cpu":
         return metric.ratio * (here.serving + here.idle) / here.serving  # Those on their way in are not counted.
     highest = metric.ratio * (here.serving + here.idle + here.coming) / here.serving
-    return highest if not here.coming or highest <= 1 + TOLERANCE else None
+    if highest <= 1 + TOLERANCE:
+        return highest
+    # Pods that drain may have nothing of it, or go on with what they had; cold ones may have more than the others.
+    return metric.ratio if not here.coming and metric.ratio > 1 + TOLERANCE else None
 
 
 def misleads(metric: AutoscalerMetric, here: Scene) -> bool:
@@ -289,6 +292,12 @@ def misleads(metric: AutoscalerMetric, here: Scene) -> bool:
         ratio, spread = metric.ratio or 0, here.there / here.wanted if too_many else 1
         return (here.releasing or too_many) and (_is_tolerated(ratio) or _is_tolerated(ratio * spread))
     return here.serving > here.wanted
+
+
+def _always_tells(metric: AutoscalerMetric) -> bool:
+    """`own_load` knows it whatever pods there are."""
+    of_all = metric.per_pod and (not metric.of_pods or metric.name not in ("cpu", "memory"))
+    return metric.ratio is not None and not of_all
 
 
 def _is_tolerated(load: float) -> bool:
@@ -338,7 +347,7 @@ def _window(world: World, here: Scene, autoscaler: Autoscaler) -> int:
     warmup, workload = world.spec.warmup, world.workload
     ramp = warmup.ramp.duration if warmup.ramp else timedelta(0)
     passage = WARMUP_ALLOWANCE + warmup.delay + ramp + world.spec.drain.settle
-    tells = all(own_load(one, here) is not None for one in autoscaler.metrics)
+    tells = all(_always_tells(one) for one in autoscaler.metrics)
     waves = math.ceil(workload.wanted / max(1, workload.max_surge)) if workload and here.releasing and tells else 1
     return min(LONGEST_WINDOW, math.ceil(passage.total_seconds() * waves))
 
