@@ -92,30 +92,38 @@ class MetricsServer(Running):
 
 
 def manifests() -> list[dict[str, Any]]:
-    """How the API server finds it: a Service that leads to it, and the group that is asked there."""
-    name = {"name": "metrics-server", "namespace": "kube-system"}
-    port = {"name": "https", "port": 443, "protocol": "TCP"}
+    return aggregated("metrics-server", ADDRESS, PORT, ("metrics.k8s.io", "v1beta1"))
+
+
+def aggregated(name: str, address: str, port: int, *apis: tuple[str, str]) -> list[dict[str, Any]]:
+    """How the API server finds one beside it: a Service that leads to it, and the groups that are asked there."""
+    meta = {"name": name, "namespace": "kube-system"}
+    https = {"name": "https", "protocol": "TCP"}
+    ports = [{**https, "port": 443, "targetPort": port}]
     return [
-        {"apiVersion": "v1", "kind": "Service", "metadata": name, "spec": {"ports": [{**port, "targetPort": PORT}]}},
+        {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"ports": ports}},
         {
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",
-            "metadata": {**name, "labels": {"kubernetes.io/service-name": "metrics-server"}},
+            "metadata": {**meta, "labels": {"kubernetes.io/service-name": name}},
             "addressType": "IPv4",
-            "ports": [{**port, "port": PORT}],
-            "endpoints": [{"addresses": [ADDRESS], "conditions": {"ready": True}}],
+            "ports": [{**https, "port": port}],
+            "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
         },
-        {
-            "apiVersion": "apiregistration.k8s.io/v1",
-            "kind": "APIService",
-            "metadata": {"name": "v1beta1.metrics.k8s.io"},
-            "spec": {
-                "group": "metrics.k8s.io",
-                "version": "v1beta1",
-                "groupPriorityMinimum": 100,
-                "versionPriority": 100,
-                "insecureSkipTLSVerify": True,
-                "service": name,
-            },
-        },
+        *(
+            {
+                "apiVersion": "apiregistration.k8s.io/v1",
+                "kind": "APIService",
+                "metadata": {"name": f"{version}.{group}"},
+                "spec": {
+                    "group": group,
+                    "version": version,
+                    "groupPriorityMinimum": 100,
+                    "versionPriority": 100,
+                    "insecureSkipTLSVerify": True,
+                    "service": meta,
+                },
+            }
+            for group, version in apis
+        ),
     ]

@@ -232,6 +232,25 @@ def test_running_pods_are_adopted_released_and_given_back(shop: Shop, start: Cal
     assert set(shop.serving()) == kept
 
 
+def test_two_autoscalers_of_one_workload_are_said_for_as_long_as_there_are_two(
+    shop: Shop, start: Callable[..., Operator]
+) -> None:
+    def findings() -> list[Manifest]:
+        return [one for one in shop.status().get("findings", []) if one["reason"] == "SeveralAutoscalers"]
+
+    start()
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    shop.protect().deploy()
+    for name in ("by-hand", "by-helm"):
+        shop.apply("autoscaling/v2", "HorizontalPodAutoscaler", name, scaleTargetRef=target, maxReplicas=3)
+    shop.wait_until_cared_for()
+    (finding,) = shop.box.wait_until(findings, CARED_FOR, "it is said")
+    assert "by-hand" in finding["message"]
+    assert "by-helm" in finding["message"]
+    shop.box.kubectl("delete", "hpa", "by-helm", "-n", shop.namespace)
+    shop.box.wait_until(lambda: not findings(), CARED_FOR, "one is none too many")
+
+
 def test_of_two_for_one_workload_the_older_has_it_and_the_younger_inherits(
     shop: Shop, start: Callable[..., Operator]
 ) -> None:

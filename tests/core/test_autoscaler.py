@@ -118,8 +118,20 @@ def test_an_average_of_cpu_leaves_pods_that_come_in_out_by_itself() -> None:
     assert "scaleUp.stabilizationWindowSeconds" not in fields(after(asked(hpa(cpu(1.05)), *RELEASE)))
 
 
-def test_a_target_for_each_pod_of_something_else_is_not_misled() -> None:
+@pytest.mark.parametrize("ratio", [1.05, 0.7])
+def test_a_total_over_all_pods_is_within_the_tolerance_no_more_when_there_are_too_many(ratio: float) -> None:
+    """105 % over the two that are wanted are left alone; as 70 % over three they call for a third. Whether it has
+    counted the third already can't be told."""
+    warmup = asking(warmup={"delay": "60s"}, drain={"settle": "10s"})
+    verdict = asked(hpa(external(ratio, per_pod=True)), *RELEASE, warmup)
+    assert verdict.state is State.DAMPED
+    assert fields(after(verdict))["scaleUp.stabilizationWindowSeconds"] == 100, "one warm-up: perhaps it is the load"
+
+
+def test_a_total_is_not_damped_where_it_misleads_nobody() -> None:
     assert asked(hpa(external(0.9, per_pod=True)), *RELEASE).state is State.HELD
+    scaled_out = wanted(3), new("a", serving()), new("b", serving()), new("c", warming())
+    assert asked(hpa(external(1.05, per_pod=True)), *scaled_out).state is State.HELD
     assert asked(hpa(external(0.9)), *RELEASE[:3], new("c", serving())).state is State.DAMPED
 
 
@@ -152,6 +164,16 @@ def test_where_nobody_can_tell_it_is_damped_for_the_length_of_one_warm_up() -> N
     assert window == 100
     known = fields(after(asked(hpa(memory(0.8)), *RELEASE, warmup)))["scaleUp.stabilizationWindowSeconds"]
     assert known == 200, "two pods, one at a time"
+    total = hpa(memory(0.8), external(0.5, per_pod=True))
+    window = fields(after(asked(total, *RELEASE, warmup)))["scaleUp.stabilizationWindowSeconds"]
+    assert window == 100, "the total may be of the two that serve, whatever it is over all"
+
+
+def test_pods_that_drain_and_go_on_with_what_they_had_are_no_load_of_the_others() -> None:
+    """Such as a cache's size, or a rate over the last minutes."""
+    draining = wanted(2), new("a", serving()), new("b", serving()), old("c", withdrawn()), old("d", withdrawn())
+    assert asked(hpa(of_pods(0.85)), *draining).state is State.DAMPED
+    assert asked(hpa(of_pods(1.2)), *draining).state is State.OVERLOADED, "with them or without"
 
 
 def test_a_longer_window_of_its_owner_stays() -> None:

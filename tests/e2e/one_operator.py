@@ -13,7 +13,7 @@ from tests.e2e.operators import NAMESPACE, Operator, wait_for_leader
 @pytest.fixture(scope="package")
 def _operator(box: Box) -> Iterator[Operator]:
     kubeconfig = box.kubeconfig_for(f"system:serviceaccount:{NAMESPACE}:lossless-operator", inside=True)
-    one = Operator(box, "one", kubeconfig)
+    one = Operator(box, "one", kubeconfig, http_port=18080)
     yield one
     one.kill()
 

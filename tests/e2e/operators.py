@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from localcluster.box import Box
 from tests.e2e.workloads import Web
@@ -17,11 +20,12 @@ LEASE = "lossless-operator"
 class Operator:
     """One replica of the operator. Started, killed and started again at will."""
 
-    def __init__(self, box: Box, identity: str, kubeconfig: Path) -> None:
+    def __init__(self, box: Box, identity: str, kubeconfig: Path, http_port: int = 0) -> None:
         self.identity = identity
         self._box = box
+        self._http = f"127.0.0.1:{http_port}"
         self._argv = [str(Path(sys.executable).parent / "lossless-operator"), "--kubeconfig", str(kubeconfig)]
-        self._argv += ["--identity", identity, "--lease-namespace", NAMESPACE, "--http-port", "0"]
+        self._argv += ["--identity", identity, "--lease-namespace", NAMESPACE, "--http-port", str(http_port)]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Operator:
@@ -58,6 +62,14 @@ class Operator:
     @property
     def log(self) -> str:
         return (self._box.logs / f"operator-{self.identity}.log").read_text(errors="replace")
+
+    def counted(self, name: str, web: Web) -> float:
+        """What its `/metrics` have of one counter, for one workload."""
+        with urllib.request.urlopen(f"http://{self._box.forward(self._http)}/metrics", timeout=5) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+        labels = {"namespace": web.namespace, "rollout": "web"}
+        samples = [one for family in families for one in family.samples if one.name == name and one.labels == labels]
+        return samples[0].value if samples else 0
 
 
 def leader(box: Box) -> str:

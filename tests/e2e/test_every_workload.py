@@ -40,7 +40,7 @@ def test_a_plain_one_loses_requests(owned: MakeOwned, kind: str) -> None:
 
 def test_a_plain_on_delete_loses_requests_when_a_pod_is_deleted(owned: MakeOwned) -> None:
     plain = owned("StatefulSet", replicas=2, spec={**PARALLEL, "updateStrategy": {"type": "OnDelete"}}).deploy()
-    deletions = [("delete", lambda: delete_one(plain)), ("wait", lambda: time.sleep(4))]  # a few: one may go well
+    deletions = [("delete", lambda: delete(plain, "web-0")), ("wait", lambda: time.sleep(4))]  # a few: one may go well
     outcome = under_load(plain, *deletions * 4)
     assert outcome.lost, outcome.summary()
 
@@ -86,7 +86,7 @@ def test_a_parallel_stateful_set_loses_nothing_and_keeps_to_its_strategy(owned: 
         ("nothing happens", lambda: time.sleep(3)),
         ("at rest", app.wait_until_cared_for),
         ("look", lambda: seen.append(app.versions())),
-        ("delete", lambda: delete_one(app)),
+        ("delete", lambda: delete(app, "web-0")),
         ("until it is back", lambda: app.box.wait_until(lambda: "3" in app.versions().values(), 60, "one is new")),
         ("at rest", app.wait_until_cared_for),
         ("scale in", lambda: app.scale(2)),
@@ -98,12 +98,15 @@ def test_a_parallel_stateful_set_loses_nothing_and_keeps_to_its_strategy(owned: 
 
 
 def test_a_daemon_set_loses_nothing_with_and_without_surge(owned: MakeOwned, operator: Operator) -> None:
-    """Pods that ran before are released without surge; then one with it, undone; then a node may have none any more."""
+    """Pods that ran before are released without surge; then one with it, undone; then one OnDelete, where people delete
+    (past the door, as above); then a node may have none any more.
+    """
     app = owned("DaemonSet").deploy().protect()
     app.wait_until_cared_for()
     assert {"UngatedPods", "NoSurge"} <= {one["reason"] for one in app.lossless()["status"]["findings"]}
     node = app.box.node_names[1]
     app.box.kubectl("label", "node", *app.box.node_names, f"{app.namespace}=yes")
+    seen: list[set[str]] = []
     outcome = under_load(
         app,
         ("release", lambda: app.release("2")),
@@ -113,13 +116,25 @@ def test_a_daemon_set_loses_nothing_with_and_without_surge(owned: MakeOwned, ope
         ("and on", lambda: time.sleep(4)),
         ("undo", app.undo),
         ("until it is there", app.wait_until_rolled_out),
+        ("on delete", lambda: app.patch(updateStrategy={"type": "OnDelete", "rollingUpdate": None})),
+        ("release", lambda: app.release("4")),
+        ("nothing happens", lambda: time.sleep(3)),
+        ("at rest", app.wait_until_cared_for),
+        ("look", lambda: seen.append(set(app.versions().values()))),
+        ("delete", lambda: delete(app, next(iter(app.versions())))),
+        ("until it is back", lambda: app.box.wait_until(lambda: "4" in app.versions().values(), 60, "one is new")),
+        ("at rest", app.wait_until_cared_for),
+        ("look", lambda: seen.append(set(app.versions().values()))),
+        ("by itself again", lambda: app.patch(**rolling(maxSurge=1, maxUnavailable=0))),
+        ("until it is there", app.wait_until_rolled_out),
         ("only where labelled", lambda: app.patch(template={"spec": {"nodeSelector": {app.namespace: "yes"}}})),
         ("until it is there", app.wait_until_rolled_out),
         ("wanted there no more", lambda: app.box.kubectl("label", "node", node, f"{app.namespace}-")),
         ("until it has gone", lambda: app.box.wait_until(lambda: len(app.pods()) == 1, 60, "one has gone")),
     )
     assert not outcome.lost, outcome.explain()
-    assert set(app.versions().values()) == {"2"}
+    assert seen == [{"2"}, {"2", "4"}]
+    assert set(app.versions().values()) == {"4"}
 
 
 def test_one_that_is_given_back_is_its_own_controllers_again(owned: MakeOwned, operator: Operator) -> None:
@@ -131,5 +146,5 @@ def test_one_that_is_given_back_is_its_own_controllers_again(owned: MakeOwned, o
     assert not any("lossless.dev/rollout" in pod["metadata"]["labels"] for pod in app.pods())
 
 
-def delete_one(app: Owned) -> None:
-    app.box.kubectl("delete", "pod", "web-0", "-n", app.namespace, "--wait=false")
+def delete(app: Owned, pod: str) -> None:
+    app.box.kubectl("delete", "pod", pod, "-n", app.namespace, "--wait=false")

@@ -11,6 +11,7 @@ import pytest
 from localcluster.box import Box
 from localcluster.servers.metrics_server import MetricsServer
 from tests.e2e.one_operator import _operator, operator  # noqa: F401
+from tests.e2e_autoscaler.fake_metrics import FakeMetrics
 from tests.e2e_autoscaler.scaled import Scaled
 from tests.installed import install
 
@@ -30,6 +31,13 @@ def box(request: pytest.FixtureRequest) -> Iterator[Box]:
         with MetricsServer(box):
             yield box
         box.keep_logs = request.session.testsfailed > 0
+
+
+@pytest.fixture(scope="package")
+def metrics(box: Box) -> Iterator[FakeMetrics]:
+    """Custom and external metrics, by a fake."""
+    with FakeMetrics(box) as metrics:
+        yield metrics
 
 
 @pytest.fixture

@@ -78,6 +78,10 @@ class Scaled(WithoutRoute):
         return bool(known) and status.get("desiredReplicas") == status.get("currentReplicas")
 
     @property
+    def wanted(self) -> int:
+        return int(self.box.get("deployment", "web", self.namespace)["spec"]["replicas"])
+
+    @property
     def autoscaler(self) -> Manifest:
         return self.box.get("hpa", "web", self.namespace)
 

@@ -58,6 +58,8 @@ def test_a_taint_that_drives_out_a_preemption_and_all_pods_deleted_lose_nothing(
         outcome = run.finish()
     assert not outcome.lost, outcome.explain()
     assert reasons(app).count("SkippedTheDoor") >= len(preempted) + 4
+    assert operator.counted("lossless_skipped_the_door_total", app) >= len(preempted) + 4
+    assert operator.counted("lossless_node_lost_total", app) == 0
 
 
 def important(box: Box, namespace: str, node: str) -> None:
@@ -105,6 +107,7 @@ def test_a_node_that_vanishes_is_said_and_counted(web: Callable[..., Web], opera
         agent.start()
         box.wait_until(app.quiet, 40, "its pods are back")
         outcome = run.finish()
+    assert operator.counted("lossless_node_lost_total", app) == len(there)
     assert outcome.window(end="known").lost, "nobody can know at once"
     assert not outcome.window("known").lost, outcome.explain()
 

@@ -155,6 +155,8 @@ class Scene:
     """The workload's pods, as an autoscaler is misled by them."""
 
     wanted: int
+    there: int
+    """All that are not being deleted."""
     serving: int
     coming: int
     """On their way in."""
@@ -176,6 +178,7 @@ def scene(world: World) -> Scene:
     current = workload.current_revision if workload else ""
     return Scene(
         wanted=workload.wanted if workload else 0,
+        there=len(live),
         serving=sum(1 for pod in live if pod.serving),
         coming=sum(1 for pod in live if pod.stage.is_in and pod.uid not in going),
         idle=sum(1 for pod in live if pod.stage.is_out),
@@ -263,12 +266,17 @@ def own_load(metric: AutoscalerMetric, here: Scene) -> float | None:
     """The load of the pods that serve, against the target; None: it can't be told from what all of them have."""
     if metric.ratio is None or not here.serving:
         return None
+    if not metric.of_pods and metric.per_pod:  # Divided by all that were there when the autoscaler looked last.
+        return metric.ratio if metric.ratio > 1 + TOLERANCE else None
     if not metric.of_pods or metric.name == "memory":
         return metric.ratio  # It is of the traffic as a whole; or, of memory, about the same in every pod.
     if metric.name == "cpu":
         return metric.ratio * (here.serving + here.idle) / here.serving  # Those on their way in are not counted.
     highest = metric.ratio * (here.serving + here.idle + here.coming) / here.serving
-    return highest if not here.coming or highest <= 1 + TOLERANCE else None
+    if highest <= 1 + TOLERANCE:
+        return highest
+    # Pods that drain may have nothing of it, or go on with what they had; cold ones may have more than the others.
+    return metric.ratio if not here.coming and metric.ratio > 1 + TOLERANCE else None
 
 
 def misleads(metric: AutoscalerMetric, here: Scene) -> bool:
@@ -276,10 +284,25 @@ def misleads(metric: AutoscalerMetric, here: Scene) -> bool:
     if metric.name == "cpu" and metric.of_pods:
         # The same sum over more pods: only what is within the tolerance when it is spread over few is not any more.
         load = own_load(metric, here)
-        return bool(here.idle) and load is not None and 1 < load <= 1 + TOLERANCE
+        return bool(here.idle) and load is not None and _is_tolerated(load)
     if metric.of_pods:
         return here.under_way
-    return not metric.per_pod and here.serving > here.wanted
+    if metric.per_pod:  # As of CPU. Nobody knows whether the autoscaler has counted those that are too many yet.
+        too_many = here.there > here.wanted > 0
+        ratio, spread = metric.ratio or 0, here.there / here.wanted if too_many else 1
+        return (here.releasing or too_many) and (_is_tolerated(ratio) or _is_tolerated(ratio * spread))
+    return here.serving > here.wanted
+
+
+def _always_tells(metric: AutoscalerMetric) -> bool:
+    """`own_load` knows it whatever pods there are."""
+    of_all = metric.per_pod and (not metric.of_pods or metric.name not in ("cpu", "memory"))
+    return metric.ratio is not None and not of_all
+
+
+def _is_tolerated(load: float) -> bool:
+    """More than the target, and the autoscaler does nothing about it."""
+    return 1 < load <= 1 + TOLERANCE
 
 
 def _above(metrics: Iterable[AutoscalerMetric], here: Scene) -> str:
@@ -324,7 +347,7 @@ def _window(world: World, here: Scene, autoscaler: Autoscaler) -> int:
     warmup, workload = world.spec.warmup, world.workload
     ramp = warmup.ramp.duration if warmup.ramp else timedelta(0)
     passage = WARMUP_ALLOWANCE + warmup.delay + ramp + world.spec.drain.settle
-    tells = all(own_load(one, here) is not None for one in autoscaler.metrics if misleads(one, here))
+    tells = all(_always_tells(one) for one in autoscaler.metrics)
     waves = math.ceil(workload.wanted / max(1, workload.max_surge)) if workload and here.releasing and tells else 1
     return min(LONGEST_WINDOW, math.ceil(passage.total_seconds() * waves))
 
