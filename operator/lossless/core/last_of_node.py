@@ -15,11 +15,11 @@ from lossless.core.world import Pod
 def with_the_last_of_nodes(here: Moment, spared: frozenset[str]) -> Moment:
     """The moment, and who stays listed until it is deleted. `spared`: who may be taken out of the traffic now."""
     going = [pod for pod in here.world.pods if here.is_surplus(pod) and (pod.uid in spared or pod.stage.is_out)]
-    return replace(here, last_of_nodes=frozenset(pod.uid for pod in going if _services(pod, here, going)))
+    return replace(here, last_of_nodes=frozenset(pod.uid for pod in going if _is_last(pod, here, going)))
 
 
-def _services(pod: Pod, here: Moment, going: list[Pod]) -> bool:
-    """Whether there is such a Service, with nobody else on this node who stays. Of several that go, one is the last."""
+def _is_last(pod: Pod, here: Moment, going: list[Pod]) -> bool:
+    """Whether nobody else of this node stays in one of its Services. Of several that go, the first by uid is the last."""
     if not (pod.live and pod.gated and pod.open):
         return False
     leave = {other.uid for other in going if other.uid >= pod.uid}
