@@ -19,12 +19,13 @@ def with_the_last_of_nodes(here: Moment, spared: frozenset[str]) -> Moment:
 
 
 def _is_last(pod: Pod, here: Moment, going: list[Pod]) -> bool:
-    """Whether nobody else of this node stays in one of its Services. Of several that go, the first by uid is the last."""
-    if not (pod.live and pod.gated and pod.open):
+    """Whether nobody else of its node stays in one of its Services. Of several that go, that is the first by uid."""
+    services = _alone_in(pod)
+    if not services or not pod.live or not pod.gated:
         return False
     leave = {other.uid for other in going if other.uid >= pod.uid}
     beside = [other for other in here.world.pods if other.live and other.node == pod.node and other.uid not in leave]
-    return any(not any(service in _alone_in(other) for other in beside) for service in _alone_in(pod))
+    return any(not any(service in _alone_in(other) for other in beside) for service in services)
 
 
 def _alone_in(pod: Pod) -> frozenset[str]:
