@@ -21,23 +21,33 @@ FLAGS: Final = (
     f"--cold-ms={WARM_MS * TIMES}",
     "--cold-burn",  # One after the other: those that come meanwhile wait, as for a cache that is being filled.
 )
+WARM_UP: Final = 60
+STEADY: Final = 20
+"""Seconds, to compare with."""
 STRATEGY: Final = {"maxSurge": 1, "maxUnavailable": 0}
 
 
 def cold(bed: Testbed) -> Iterator[Figure]:
     """3 pods whose first 50 answers take 20 times as long, one after the other, are released under 100 requests/s
-    through Traefik, without a warm-up and with a ramp alone."""
+    through Traefik: without a warm-up, with a ramp alone, and with warm-up requests alone."""
     seconds = bed.choose(60, 30)
-    plain = _released(bed, {})
-    ramped = _released(bed, {"ramp": {"duration": f"{seconds}s"}})
+    _, plain = _released(bed, {})
+    _, ramped = _released(bed, {"ramp": {"duration": f"{seconds}s"}})
+    steady, warmed = _released(bed, {"requests": [{"port": workload.PORT, "path": "/", "count": WARM_UP}]})
     means = f"the 99th percentile during a release of a cold app with a ramp of {seconds} s, against that without"
     detail = {"with": _told(ramped), "without": _told(plain)}
     yield Figure("cold.p99", means, ramped.p99 / plain.p99, "times", 1.0, detail=detail)
-    yield Figure("cold.lost", "requests lost in both", len(ramped.lost) + len(plain.lost), "requests", 0)
+    means = (
+        f"the 99th percentile during a release of a cold app with {WARM_UP} warm-up requests, against that before it"
+    )
+    detail = {"release": _told(warmed), "before": _told(steady)}
+    yield Figure("cold.warmed.p99", means, warmed.p99 / steady.p99, "times", 1.5, detail=detail)
+    lost = sum(len(one.lost) for one in (plain, ramped, warmed))
+    yield Figure("cold.lost", "requests lost in all three", lost, "requests", 0)
 
 
-def _released(bed: Testbed, warmup: Mapping[str, Any]) -> Outcome:
-    """All requests from the release until it is through."""
+def _released(bed: Testbed, warmup: Mapping[str, Any]) -> tuple[Outcome, Outcome]:
+    """All requests of the last seconds before the release, and from it until it is through."""
     with bed.namespace("cold") as namespace:
         host = f"{namespace}.example.com"
         bed.box.apply(
@@ -53,11 +63,14 @@ def _released(bed: Testbed, warmup: Mapping[str, Any]) -> Outcome:
         caller = Fresh(f"http://{bed.box.gateway_address}/", host=host, name="gateway")
         with running(bed.box, Plan(RATE, (caller,)), namespace=namespace) as run:
             time.sleep(10)  # The pods that were there before are warm.
+            run.mark("warm")
+            time.sleep(STEADY)
             run.mark("release")
             bed.release(namespace, NAME, "2")
             bed.available(namespace, NAME, timeout=600)
             time.sleep(STATUS_LAG)
-            return run.finish().window("release")
+            outcome = run.finish()
+            return outcome.window("warm", "release"), outcome.window("release")
 
 
 def _told(outcome: Outcome) -> Mapping[str, float]:
