@@ -19,7 +19,7 @@ from lossless.cluster.gateway import PatchType
 from lossless.cluster.observed import SeenPod
 from lossless.cluster.resources import PODS, REPLICA_SETS, Raw, Resource
 from lossless.cluster.store import Store
-from lossless.core.steps import LetGo, Move, SetKeep, Step, Verb
+from lossless.core.steps import Event, LetGo, Move, SetKeep, Step, Verb
 from lossless.core.world import Group
 from lossless.traffic.registries.errors import Unreachable
 from lossless.traffic.registries.registry import Instance
@@ -106,6 +106,22 @@ async def test_after_a_failure_nothing_more_is_begun_and_what_was_is_known() -> 
     assert sorted(api.begun) == sorted(api.ended)
     closed = {pod.name for pod in actor.store.pods if not pod.core.gate_open}
     assert closed == set(api.ended) - {"pod-0"}
+
+
+async def test_what_was_done_before_a_failure_is_said_all_the_same() -> None:
+    """It is not done again, so nobody would say it later."""
+    actor, api, pods = actor_with(2)
+    api.failures[("patch", "web-1")] = Forbidden("PATCH web-1", "no", 403)
+    said, unsaid = Event("AdmittedCold", "let in before it was warm"), Event("Withdrawn", "after the failure")
+    steps = (
+        replace(withdrawn(pods[0]), event=said),
+        SetKeep(Group("uid-web-1", "web-1", "1", 20), 19),
+        replace(withdrawn(pods[1]), event=unsaid),
+    )
+    due: list[Event] = []
+    with pytest.raises(Forbidden):
+        await actor.do(steps, objects.NAMESPACE, "web", Warmup(), due=due)
+    assert due == [said]
 
 
 async def test_a_pod_that_is_let_go_is_no_longer_known() -> None:

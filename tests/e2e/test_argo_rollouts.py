@@ -101,6 +101,19 @@ def test_a_canary_loses_nothing_in_a_storm(argo: MakeArgo, controller: ArgoRollo
     app.wait_until_cared_for()
 
 
+def test_a_canary_by_its_defaults_loses_nothing(argo: MakeArgo, controller: ArgoRollouts, operator: Operator) -> None:
+    """25 % more and 25 % less at a time: its controller is refused deletions here, since it won't wait for the hold."""
+    app = argo(strategy={"canary": {}}).gated()
+    outcome = under_load(
+        app,
+        ("release", lambda: app.release("2")),
+        ("until it is there", app.wait_until_rolled_out),
+        ("scale in", lambda: app.scale(2)),
+        ("until it is there", app.wait_until_rolled_out),
+    )
+    assert not outcome.lost, outcome.explain()
+
+
 def test_a_blue_green_one_loses_nothing_in_a_storm(
     argo: MakeArgo, controller: ArgoRollouts, operator: Operator
 ) -> None:

@@ -75,18 +75,22 @@ class Actor:
         rollout: str,
         warmup: Warmup,
         registries: Sequence[Registry] = (),
-    ) -> tuple[Event, ...]:
-        """Do them all. Says which Events are due for what was done.
+        due: list[Event] | None = None,
+    ) -> None:
+        """Do them all. Which Events are due for what was done is added to `due`, also when not all could be done.
 
         Raises:
             Outdated: the object of a step has changed, or is gone. It has been read again.
             ClusterError: the API server did not do it.
         """
-        events: list[Event] = []
+
+        async def one(step: Step) -> None:
+            await self._one(step, namespace, rollout, warmup, registries)
+            if due is not None and isinstance(step, Move) and step.event:
+                due.append(step.event)
+
         for run in _runs(steps):
-            await _several_at_a_time(run, lambda step: self._one(step, namespace, rollout, warmup, registries))
-            events += [step.event for step in run if isinstance(step, Move) and step.event]
-        return tuple(events)
+            await _several_at_a_time(run, one)
 
     async def _one(
         self, step: Step, namespace: str, rollout: str, warmup: Warmup, registries: Sequence[Registry]

@@ -278,8 +278,11 @@ class Reconciler:
         if problem and problem.reason != "AlreadyTaken":
             steps += let_go(*left_behind(self.store, rollout.namespace, rollout.name, besides=rollout))
         spec = gathered.world.spec
-        events = await self.actor.do(steps, rollout.namespace, rollout.name, spec.warmup, spec.traffic.registries)
-        await self._publish(rollout, events)
+        due: list[Event] = []
+        try:
+            await self.actor.do(steps, rollout.namespace, rollout.name, spec.warmup, spec.traffic.registries, due)
+        finally:
+            await self._publish(rollout, due)  # What was done is not done again, and so not said again.
 
     async def _give_back(self, key: Key) -> float | None:
         """The LosslessRollout is gone: nothing of ours may stay on what it took care of."""
