@@ -21,11 +21,10 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 INSIDE, OUTSIDE = "172.20.0.1", "172.20.0.2"
 CHECK_EVERY, FAILED_CHECKS = 1.0, 3
 ASK_EVERY = 0.02
-GOES_ON = 2.0
-"""Seconds after the node was taken out of service: what is still under way comes to its end."""
 
 ATTACHED = f"""
-until ip link show outside 2> /dev/null; do sleep 0.1; done
+echo here
+until ip link show outside > /dev/null 2>&1; do sleep 0.1; done
 ip link set lo up
 ip addr add {OUTSIDE}/24 dev outside
 ip link set outside up
@@ -51,13 +50,18 @@ async def balance(node: str, port: int, check: int) -> dict[str, object]:
         async def one() -> None:
             answers[await ask(f"http://{node}:{port}/")] += 1
 
+        async def is_healthy() -> bool:
+            return await ask(f"http://{node}:{check}/healthz") == "200"
+
         async def until_out_of_service() -> None:
-            print("balances", flush=True)
             failed = 0
             while failed < FAILED_CHECKS:
-                failed = 0 if await ask(f"http://{node}:{check}/healthz") == "200" else failed + 1
+                failed = 0 if await is_healthy() else failed + 1
                 await asyncio.sleep(CHECK_EVERY)
 
+        while not await is_healthy():  # noqa: ASYNC110 - nobody tells it
+            await asyncio.sleep(CHECK_EVERY)
+        print("balances", flush=True)
         async with asyncio.TaskGroup() as group:
             checks = group.create_task(until_out_of_service())
             while not checks.done():
@@ -77,14 +81,15 @@ def main() -> None:
         print(json.dumps(asyncio.run(balance(options.node, options.port, options.check))), flush=True)
         return
     again = [sys.executable, "-m", "tests.e2e.load_balancer", *sys.argv[1:], "--outside"]
-    child = subprocess.Popen(["unshare", "--net", "sh", "-c", ATTACHED, "sh", *again])
-    try:
+    with subprocess.Popen(["unshare", "--net", "sh", "-c", ATTACHED, "sh", *again], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()  # It is in its own network now.
         link = f"ip link add inside type veth peer name outside netns {child.pid}"
         for command in (link, f"ip addr add {INSIDE}/24 dev inside", "ip link set inside up"):
             subprocess.run(command.split(), check=True)
-        sys.exit(child.wait())
-    finally:
-        child.kill()
+        for line in child.stdout:
+            print(line.decode(), end="", flush=True)
+    sys.exit(child.returncode)
 
 
 if __name__ == "__main__":
