@@ -196,6 +196,11 @@ def _sleep(pre_stop: Raw) -> float | None:
     return sum(float(number) for number in found) if found else None
 
 
+def is_external_local(service: Raw) -> bool:
+    """Of a Service's spec: what comes to a node from outside goes to the pods there alone."""
+    return service.get("type") in ("LoadBalancer", "NodePort") and service.get("externalTrafficPolicy") == "Local"
+
+
 def _service(raw: Raw) -> Service:
     spec = _mapping(raw.get("spec"))
     metadata = _mapping(raw.get("metadata"))
@@ -204,7 +209,7 @@ def _service(raw: Raw) -> Service:
         name=str(metadata.get("name", "")),
         kind=kind,
         publishes_not_ready=spec.get("publishNotReadyAddresses") is True,
-        external_local=kind in ("LoadBalancer", "NodePort") and spec.get("externalTrafficPolicy") == "Local",
+        external_local=is_external_local(spec),
         internal_local=spec.get("internalTrafficPolicy") == "Local",
     )
 

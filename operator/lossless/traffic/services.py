@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from lossless.analysis.facts import is_external_local
 from lossless.core.world import Presence, Sighting
 from lossless.traffic.source import Subject
 
@@ -82,7 +83,7 @@ class Service:
             name=raw["metadata"]["name"],
             selector=tuple(sorted(selects.items())),
             lists_unready=bool(spec.get("publishNotReadyAddresses")),
-            by_node=spec.get("type") in ("NodePort", "LoadBalancer") and spec.get("externalTrafficPolicy") == "Local",
+            by_node=is_external_local(spec),
             raw={
                 "metadata": {key: raw["metadata"].get(key) for key in ("name", "namespace", "annotations")},
                 "spec": spec,
