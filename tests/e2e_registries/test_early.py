@@ -11,8 +11,7 @@ from tests.e2e_registries.shops import FollowedShop, Make, only, wait_until_answ
 from tests.side_by_side import side_by_side
 
 EARLY = ("--register-at", "start", "--start-delay", "3", "--deregister", "first", "--linger", "2")
-
-
+SLOW = ("--register-at", "start", "--start-delay", "15", "--deregister", "first", "--linger", "2")
 LATE = ("--register-delay", "4", "--deregister", "first", "--linger", "2")
 
 
@@ -35,8 +34,10 @@ def test_an_app_that_registers_before_it_is_fit_is_taken_out_as_soon_as_it_is_se
     shop: Make, operator: Operator
 ) -> None:
     """Until then it is called: that cannot be helped from outside. It is a fraction of what it would be."""
+    at_once = {"maxSurge": "100%"}
     natively, behind = side_by_side(
-        lambda: released(shop(app=EARLY).deploy()), lambda: released(shop(app=EARLY).cared_for())
+        lambda: released(shop(app=SLOW, strategy=at_once).deploy()),
+        lambda: released(shop(app=SLOW, strategy=at_once).cared_for()),
     )
     assert len(natively.lost) > 3 * len(behind.lost), behind.explain()
 
