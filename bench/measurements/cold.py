@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from bench import workload
@@ -15,8 +15,9 @@ NAME = "web"
 REPLICAS = 3
 RATE = 100.0
 WARM_MS, TIMES, FIRST = 5, 20, 50
-FLAGS: Final = (
-    f"--latency-ms={WARM_MS}",
+WARM: Final = (f"--latency-ms={WARM_MS}",)
+COLD: Final = (
+    *WARM,
     f"--cold-requests={FIRST}",
     f"--cold-ms={WARM_MS * TIMES}",
     "--cold-burn",  # One after the other: those that come meanwhile wait, as for a cache that is being filled.
@@ -29,11 +30,14 @@ STRATEGY: Final = {"maxSurge": 1, "maxUnavailable": 0}
 
 def cold(bed: Testbed) -> Iterator[Figure]:
     """3 pods whose first 50 answers take 20 times as long, one after the other, are released under 100 requests/s
-    through Traefik: without a warm-up, with a ramp alone, and with warm-up requests alone."""
+    through Traefik: without a warm-up, with a ramp alone, and with warm-up requests alone. That again with pods that
+    are never cold: what is left then is what starting them costs the machine that the load shares."""
     seconds = bed.choose(60, 30)
     _, plain = _released(bed, {})
     _, ramped = _released(bed, {"ramp": {"duration": f"{seconds}s"}})
-    steady, warmed = _released(bed, {"requests": [{"port": workload.PORT, "path": "/", "count": WARM_UP}]})
+    asked = {"requests": [{"port": workload.PORT, "path": "/", "count": WARM_UP}]}
+    steady, warmed = _released(bed, asked)
+    before, never = _released(bed, asked, WARM)
     means = f"the 99th percentile during a release of a cold app with a ramp of {seconds} s, against that without"
     detail = {"with": _told(ramped), "without": _told(plain)}
     yield Figure("cold.p99", means, ramped.p99 / plain.p99, "times", 1.0, detail=detail)
@@ -42,17 +46,20 @@ def cold(bed: Testbed) -> Iterator[Figure]:
     )
     detail = {"release": _told(warmed), "before": _told(steady)}
     yield Figure("cold.warmed.p99", means, warmed.p99 / steady.p99, "times", 1.5, detail=detail)
-    lost = sum(len(one.lost) for one in (plain, ramped, warmed))
-    yield Figure("cold.lost", "requests lost in all three", lost, "requests", 0)
+    means = "the same of pods that are never cold"
+    detail = {"release": _told(never), "before": _told(before)}
+    yield Figure("cold.never.p99", means, never.p99 / before.p99, "times", detail=detail)
+    lost = sum(len(one.lost) for one in (plain, ramped, warmed, never))
+    yield Figure("cold.lost", "requests lost in all four", lost, "requests", 0)
 
 
-def _released(bed: Testbed, warmup: Mapping[str, Any]) -> tuple[Outcome, Outcome]:
+def _released(bed: Testbed, warmup: Mapping[str, Any], flags: Sequence[str] = COLD) -> tuple[Outcome, Outcome]:
     """All requests of the last seconds before the release, and from it until it is through."""
     with bed.namespace("cold") as namespace:
         host = f"{namespace}.example.com"
         bed.box.apply(
             [
-                *workload.serving(NAME, namespace, REPLICAS, STRATEGY, FLAGS),
+                *workload.serving(NAME, namespace, REPLICAS, STRATEGY, flags),
                 workload.route(NAME, namespace, host),
             ]
         )
