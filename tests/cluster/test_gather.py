@@ -51,6 +51,24 @@ def test_until_the_replica_set_of_its_revision_is_known_nobody_can_tell_which_is
     assert not workload.settled_generation
 
 
+def test_a_new_template_tells_of_a_release_before_its_replica_set_is_there() -> None:
+    store = shop()
+    current = objects.replica_set("web-2", revision=2)
+    current["spec"]["template"] = objects.deployment()["spec"]["template"]
+    store.replica_sets.put(current)
+    released, scaled = objects.deployment("web", revision=2), objects.deployment("web", revision=2, replicas=5)
+    released["spec"]["template"]["spec"]["containers"][0]["image"] = "new"
+    found = []
+    for changed in (released, scaled):
+        changed["metadata"]["generation"] += 1
+        store.deployments.put(changed)
+        workload = world(store).workload
+        assert workload is not None
+        assert not workload.settled_generation
+        found.append(workload.releases_next)
+    assert found == [True, False]
+
+
 def test_with_recreate_an_old_replica_set_is_not_taken_for_one_that_is_yet_to_be_made() -> None:
     store = shop()
     template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "app", "image": "new"}]}}

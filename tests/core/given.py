@@ -247,6 +247,11 @@ def unobserved() -> WorldModifier:
     return _workload(settled_generation=False)
 
 
+def about_to_release() -> WorldModifier:
+    """With a new pod template, which its controller has not seen."""
+    return _workload(settled_generation=False, releases_next=True)
+
+
 def without_a_current_revision() -> WorldModifier:
     return _workload(current_revision="")
 

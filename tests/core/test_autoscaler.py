@@ -17,6 +17,7 @@ from lossless.core.world import Autoscaler, AutoscalerMetric, Behavior, Pod, Wor
 from tests.core.given import (
     NOW,
     WorldModifier,
+    about_to_release,
     ago,
     asking,
     decided,
@@ -94,6 +95,11 @@ def test_in_a_release_scale_in_is_held() -> None:
     assert verdict.state is State.HELD
     assert fields(after(verdict)) == {"scaleDown.selectPolicy": "Disabled"}
     assert asked(after(verdict), *RELEASE).change is None, "what is done is not done again"
+
+
+def test_it_is_held_before_the_first_new_pod_is_made() -> None:
+    """It may look in the moment between."""
+    assert asked(hpa(of_pods(0.85)), *DONE, about_to_release()).state is State.DAMPED
 
 
 def test_scale_in_is_held_while_a_scale_out_warms_up() -> None:

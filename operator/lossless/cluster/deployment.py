@@ -57,6 +57,7 @@ def rolling_limits(seen: SeenDeployment) -> tuple[int, int]:
 def _workload(seen: SeenDeployment, sets: list[SeenReplicaSet]) -> Workload:
     surge, unavailable = (0, 0) if seen.recreate else rolling_limits(seen)
     current = _current(seen, sets)
+    settled = seen.settled_generation and (seen.recreate or (current is not None and current.revision == seen.revision))
     return Workload(
         kind="Deployment",
         name=seen.name,
@@ -68,8 +69,8 @@ def _workload(seen: SeenDeployment, sets: list[SeenReplicaSet]) -> Workload:
         recreate=seen.recreate,
         paused=seen.paused,
         # Its ReplicaSets may lag behind it: until the one of its revision is known, nobody can tell which is current.
-        settled_generation=seen.settled_generation
-        and (seen.recreate or (current is not None and current.revision == seen.revision)),
+        settled_generation=settled,
+        releases_next=not settled and current is not None and current.template != seen.template,
         groups=tuple(Group(one.uid, one.name, one.pod_template_hash, one.keep, one.wanted) for one in sets),
         create_failed_since=seen.create_failed_since,
     )

@@ -163,7 +163,7 @@ class Scene:
     idle: int
     """Withdrawn, but counted by it until they are deleted."""
     releasing: bool
-    """There are pods of an old revision."""
+    """There are pods of an old revision, or will be in a moment: whoever waits for the first new pod is late."""
 
     @property
     def under_way(self) -> bool:
@@ -175,14 +175,15 @@ def scene(world: World) -> Scene:
     workload = world.workload
     live = [pod for pod in world.pods if pod.live]
     going = {pod.uid for pod in surplus(world)}
-    current = workload.current_revision if workload else ""
     return Scene(
         wanted=workload.wanted if workload else 0,
         there=len(live),
         serving=sum(1 for pod in live if pod.serving),
         coming=sum(1 for pod in live if pod.stage.is_in and pod.uid not in going),
         idle=sum(1 for pod in live if pod.stage.is_out),
-        releasing=any(pod.revision != current for pod in live) and workload is not None and not workload.paused,
+        releasing=workload is not None
+        and not workload.paused
+        and any(workload.releases_next or pod.revision != workload.current_revision for pod in live),
     )
 
 

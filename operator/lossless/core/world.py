@@ -291,6 +291,8 @@ class Workload:
     paused: bool = False
     settled_generation: bool = True
     """Its controller has seen the latest spec. Until then nobody can tell which revision is current."""
+    releases_next: bool = False
+    """Its controller is about to make pods of another revision than the current one."""
     groups: tuple[Group, ...] = ()
     """Its ReplicaSets; none where it owns its pods itself."""
     rule: ByOrdinal | ByNode | ByGroup | None = None
@@ -331,6 +333,8 @@ class Autoscaler:
     note: str | None = None
     """Our annotation."""
     metrics: tuple[AutoscalerMetric, ...] = ()
+    most: int = 0
+    """How many replicas it may want at most."""
     managed_by: str = ""
     """Who writes it, where that is no person: `ScaledObject web`."""
 
