@@ -279,6 +279,8 @@ class PodCounts(Model):
     established: Annotated[int, Field(ge=0)] = 0
     """The most pods that have served at once since so many were last wanted. Below this, less what the strategy
     tolerates, warm-up is cut short rather than capacity withheld."""
+    needed: Annotated[int, Field(ge=0)] = 0
+    """How many the load needs in the middle of a release, by the autoscaler's own metrics; 0: no more than desired."""
 
 
 class Revision(Model):

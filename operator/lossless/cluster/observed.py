@@ -258,6 +258,7 @@ class SeenAutoscaler:
             behavior=spec.get("behavior"),
             note=note,
             metrics=autoscaler_metrics(spec, raw.get("status") or {}),
+            most=spec.get("maxReplicas", 0),
             managed_by=f"{owner.kind} {owner.name}" if owner else "",
         )
         return cls(

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from lossless.api.quantities import resolve
 from lossless.api.resource import OnWarmupFailure
-from lossless.core import autoscaler, capacity, ramp
+from lossless.core import autoscaler, capacity, demand, ramp
 from lossless.core.passage import Stage
 from lossless.core.surplus import deleted_only_if_ready, surplus
 from lossless.core.world import Pod, RampStep, WarmupProgress, World
@@ -42,8 +42,11 @@ class Moment:
     """Pods that may be warming up now (uids): maxParallel of them."""
     ramp: RampStep | None
     """What the pods that ramp are given now; None: none does."""
+    needed: int
+    """How many pods the load needs (`lossless.core.demand`); 0: no more than are wanted."""
     needed_cold: frozenset[str]
-    """Pods to be let in at once, warm or not, since fewer serve than the strategy tolerates (uids)."""
+    """Pods to be let in at once, warm or not, since fewer serve than the strategy tolerates, or the load needs
+    (uids)."""
     overload: str
     """The evidence that those that serve are too few for the traffic (`autoscaler.overload`); or nothing."""
     turns: Turns | None = None
@@ -65,20 +68,21 @@ def at(world: World, now: datetime) -> Moment:
     established = capacity.established(world)
     coming = _coming(world, going, now)
     waited_for = deleted_only_if_ready(world, now)
-    overload = autoscaler.overload(world)
+    overload, needed = autoscaler.overload(world), demand.needed(world, now)
     return Moment(
         world=world,
         now=now,
         surplus=leaving,
         going=going,
         shown_ready=waited_for.uid if waited_for else "",
-        floor=capacity.floor(world, now),
+        floor=max(capacity.floor(world, now), demand.floor(world, needed, now)),
         serving=len(capacity.serving(world)),
         established=established,
         tolerated=capacity.tolerated(world.workload, established) if world.workload else 0,
         slots=_slots(world, [pod for pod in coming if _may_warm_up(pod, world)]),
         ramp=_ramp(world, now),
-        needed_cold=_needed_cold(world, established, coming, overload),
+        needed=needed,
+        needed_cold=_needed_cold(world, established, coming, needed if overload else None),
         overload=overload,
     )
 
@@ -154,11 +158,13 @@ def _may_warm_up(pod: Pod, world: World) -> bool:
     return pod.stage is not Stage.RAMPING and not waits
 
 
-def _needed_cold(world: World, established: int, coming: list[Pod], overload: str) -> frozenset[str]:
+def _needed_cold(world: World, established: int, coming: list[Pod], for_load: int | None) -> frozenset[str]:
+    """`for_load`: how many the load needs, where those that serve are too few; None: they are enough."""
     if world.workload is None:
         return frozenset()
     have = sum(1 for pod in world.pods if pod.serving or _comes_in(pod))
-    least = world.workload.wanted if overload else capacity.tolerated(world.workload, established)
+    tolerated = capacity.tolerated(world.workload, established)
+    least = tolerated if for_load is None else max(world.workload.wanted, for_load)
     missing = least - have
     able = [pod for pod in coming if not has_failed(pod, world)]
     return frozenset(pod.uid for pod in able[: max(0, missing)])

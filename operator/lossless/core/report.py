@@ -29,6 +29,7 @@ def status_of(here: Moment, waits: Sequence[tuple[Pod, Wait]]) -> LosslessRollou
         in_=0 if watching else sum(1 for pod in live if pod.stage.is_in and not here.is_surplus(pod)),
         out=0 if watching else sum(1 for pod in live if pod.stage.is_out or here.is_surplus(pod)),
         established=here.established,
+        needed=here.needed,
     )
     revision = Revision(
         current=workload.current_revision if workload else "",
