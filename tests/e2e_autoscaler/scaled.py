@@ -82,6 +82,11 @@ class Scaled(WithoutRoute):
         return int(self.box.get("deployment", "web", self.namespace)["spec"]["replicas"])
 
     @property
+    def ready(self) -> int:
+        """How many pods are, of all revisions."""
+        return int(self.box.get("deployment", "web", self.namespace)["status"].get("readyReplicas", 0))
+
+    @property
     def autoscaler(self) -> Manifest:
         return self.box.get("hpa", "web", self.namespace)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 from localcluster import crds
 from localcluster.load import Fresh, KeptAlive, Outcome, Plan, running
+from localcluster.load.running import LoadRun
 from tests.e2e.operators import Operator
 from tests.e2e_autoscaler.scaled import PAUSED, Scaled, of_memory
+from tests.e2e_disruptions.nodes import reasons
 from tests.side_by_side import side_by_side
 
 LOAD = 30
@@ -143,6 +146,39 @@ def test_pods_that_burn_call_for_more_pods_that_burn_unless_they_come_in_by_the_
     assert max(plainly) >= 7
     assert wanted == [3]
     assert not outcome.lost, outcome.explain()
+
+
+def test_a_load_that_rises_in_mid_release_is_met_though_the_autoscaler_waits_for_pods_behind_the_door(
+    scaled: Callable[..., Scaled], operator: Operator
+) -> None:
+    """From 50 % of the target to 150 %. New pods count as idle ones until they are ready, so it asks for no more."""
+
+    def made(how: Any) -> Scaled:
+        app = scaled(app=WORK, cpu="50m", replicas=3, strategy=AT_ONCE).deploy()
+        warmup = {"delay": "60s", "maxParallel": "100%"}
+        return app.protect(warmup=warmup, drain={"settle": "2s"}, autoscaler=how).wait_until_cared_for()
+
+    def loaded(app: Scaled, rate: int) -> AbstractContextManager[LoadRun]:
+        return running(app.box, Plan(rate=rate, callers=(Fresh(app.url),)), namespace=app.namespace)
+
+    apps = [made(IGNORED), held := made(HELD)]
+    with ExitStack() as stack:
+        for app in apps:
+            stack.enter_context(loaded(app, 10))
+        time.sleep(OLD_ENOUGH)
+        for app in apps:
+            app.autoscale(least=3)
+            app.release("2")
+        for app in apps:
+            stack.enter_context(loaded(app, 20))
+        began = time.monotonic()
+        held.box.wait_until(lambda: held.ready >= 5, 50, "the load is met")
+        assert [(app.wanted, app.ready) for app in apps] == [(3, 3), (3, held.ready)], "the autoscaler has done nothing"
+        assert "AdmittedCold" in reasons(held)
+        while held.wanted < 5:
+            assert held.ready >= 5, "and stays met until it has seen them all"
+            assert time.monotonic() < began + 200
+            time.sleep(0.5)
 
 
 def test_a_scale_in_by_the_autoscaler_loses_nothing(scaled: Callable[..., Scaled], operator: Operator) -> None:

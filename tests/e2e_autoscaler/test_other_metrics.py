@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from localcluster.box import Box
@@ -22,6 +23,10 @@ LOOKS = 12
 """Seconds in which the autoscaler looks some times."""
 COLD = {"Starting": 150, "Settling": 150, "Warming": 150, "Withdrawn": 0, "Draining": 0, "Drained": 0}
 """Of a metric of Pods, whatever those that serve have."""
+
+
+def is_held(app: Scaled) -> bool:
+    return app.is_held
 
 
 def of_pods() -> Manifest:
@@ -59,8 +64,11 @@ def test_a_release_misleads_no_autoscaler_and_a_real_load_is_met_with_pods_that_
     held = [pods, each, service, outside]
     with ExitStack() as stack:
         seen = [stack.enter_context(app.watching()) for app in held]
-        for app in (*misled, *held):
+        for app in misled:
             app.release("2")
+        for app in held:  # One by one: an autoscaler may look in the moment before it is held, if that is a long one.
+            app.release("2")
+            box.wait_until(partial(is_held, app), 30, "it is held")
         box.wait_until(lambda: [app.wanted for app in misled] == [3, 3], 40, "two want more for no reason")
         box.wait_until(lambda: all(len(app.pods()) == 4 for app in held), 40, "new pods are there")
         time.sleep(LOOKS)
