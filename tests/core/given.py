@@ -20,6 +20,7 @@ from lossless.core.world import (
     Pod,
     Presence,
     Problem,
+    Registered,
     Sighting,
     WarmupProgress,
     Workload,
@@ -96,6 +97,12 @@ def unknown_to(source: str) -> PodModifier:
 
 def unanswered_by(source: str) -> PodModifier:
     return _seen(source, Presence.UNANSWERED)
+
+
+def missing_in(registry: str, seconds: float) -> PodModifier:
+    """It answers that it does not know the pod, for so long."""
+    gone = Registered(registry, missing=True, since=ago(seconds))
+    return _both(unlisted(registry), lambda pod: replace(pod, registrations=(*pod.registrations, gone)))
 
 
 def warming(seconds: float = 1, warmed: int = 0) -> PodModifier:

@@ -23,6 +23,7 @@ from tests.core.given import (
     held,
     keeping,
     listed,
+    missing_in,
     move,
     moves,
     new,
@@ -134,6 +135,41 @@ class TestGone:
     def test_one_that_is_listed_again_counts_anew(self) -> None:
         again = move(decided(*BOTH_NEW_SERVE, old("a", draining(3), listed())), "a")
         assert (again.passage.stage, again.passage.gone_at) == (Stage.WITHDRAWN, None)
+
+
+class TestForgotten:
+    """A registry answers that it does not know a pod that nobody has taken out."""
+
+    def test_it_is_not_believed_at_once(self) -> None:
+        decision = decided(*BOTH_NEW_SERVE, old("a", withdrawn(20), unlisted(), missing_in("consul", 10)))
+        wait = wait_of(decision, "a")
+        assert (wait.stage, wait.reason, wait.until) == (Stage.WITHDRAWN, "Forgotten", within(50))
+        assert wait.message.startswith("not registered in consul any more, though nobody took it out")
+        assert moves(decision) == {"a": Verb.NOTE}, "which says so"
+
+    def test_in_the_end_it_is_for_then_its_owner_may_have_taken_it_out(self) -> None:
+        decision = decided(*BOTH_NEW_SERVE, old("a", withdrawn(90), unlisted(), missing_in("consul", 60)))
+        assert moves(decision) == {"a": Verb.SETTLE}
+
+    def test_what_another_source_holds_is_said_first(self) -> None:
+        decision = decided(*BOTH_NEW_SERVE, old("a", withdrawn(20), listed(), missing_in("consul", 10)))
+        assert wait_of(decision, "a").reason == "StillListed"
+
+    def test_one_that_was_seen_to_be_out_before_stays_so(self) -> None:
+        decision = decided(*BOTH_NEW_SERVE, old("a", draining(3), missing_in("consul", 1)))
+        assert wait_of(decision, "a").reason == "Settling"
+
+    @pytest.mark.parametrize(
+        "one", [passing(admitted_at=None), having(containers_ready=False)], ids=["never let in", "dead"]
+    )
+    def test_one_that_never_served_or_has_died_need_not_be_registered(self, one: PodModifier) -> None:
+        decision = decided(*BOTH_NEW_SERVE, old("a", withdrawn(20), unlisted(), missing_in("consul", 10), one))
+        assert moves(decision) == {"a": Verb.SETTLE}
+
+    def test_that_is_bounded_by_the_timeout_as_well(self) -> None:
+        gone = old("a", withdrawn(30), unlisted(), missing_in("consul", 10))
+        released = decided(asking(drain={"timeout": "30s", "onTimeout": "Release"}), *BOTH_NEW_SERVE, gone)
+        assert moves(released) == {"a": Verb.MARK_DRAINED}
 
 
 class TestSettle:

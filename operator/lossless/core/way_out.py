@@ -11,6 +11,9 @@ from lossless.core.world import Pod, Presence, Sighting
 
 ASK_AGAIN: Final = timedelta(seconds=1)
 """How often a pod is asked for its requests in flight while it drains."""
+REGISTERED_AGAIN: Final = timedelta(seconds=60)
+"""By then an application that lives is back in a registry that had forgotten it: with Eureka by its next heartbeat and
+the next renewal of the cache (30 s each), with Consul by the agent's anti-entropy (a minute), with others sooner."""
 
 
 def told_everyone(pod: Pod, moment: Moment) -> Wait | None:
@@ -38,6 +41,24 @@ def gone_from_every_source(pod: Pod, moment: Moment) -> Wait | None:
         f"{sighting.source} ({sighting.evidence})" if sighting.evidence else sighting.source for sighting in present
     )
     return Wait(Stage.WITHDRAWN, "StillListed", f"still in {listed}", _start(pod, moment), _deadline(pod, moment))
+
+
+def not_forgotten(pod: Pod, moment: Moment) -> Wait | None:
+    """No registry has lost it without our word.
+
+    Whoever has served was in all of them. One that does not know it when it is to be taken out has forgotten it, or
+    does not tell the truth, and may hand it out all the same: so it is not believed at once, as long as an application
+    that lives may need to be back. Then that one can be taken out like any other.
+    """
+    if pod.passage.gone_at or not pod.passage.admitted_at or not pod.containers_ready:
+        return None
+    missing = {one.source: (one.since or moment.now) + REGISTERED_AGAIN for one in pod.registrations if one.missing}
+    until = max(missing.values(), default=moment.now)
+    if moment.now >= until:
+        return None
+    where = ", ".join(missing)
+    message = f"not registered in {where} any more, though nobody took it out; believed from {until:%H:%M:%S} UTC on"
+    return Wait(Stage.WITHDRAWN, "Forgotten", message, _start(pod, moment), until)
 
 
 def settled(pod: Pod, moment: Moment) -> Wait | None:
@@ -83,6 +104,7 @@ def nothing_in_flight(pod: Pod, moment: Moment) -> Wait | None:
 WAY_OUT: Final[tuple[Check, ...]] = (
     told_everyone,
     gone_from_every_source,
+    not_forgotten,
     settled,
     not_held,
     nothing_in_flight,

@@ -58,6 +58,8 @@ class Registered:
     """What it was told can't be read off it afterwards, so it is kept on the pod."""
     told_out: bool = False
     """It has taken the pod out by our word, and not put it back since."""
+    missing: bool = False
+    """It answers, and does not know the pod at all, though applications register themselves there."""
     asked: float | None = None
     """The fraction that it is being told, again and again until it has heard; None: nothing."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lossless.api.traffic import Etcd
+from lossless.api.traffic import Consul, Etcd, Hook, Http, Preset, PresetHook
 from lossless.api.traffic import Registry as Spec
 from lossless.core.world import Presence
 from lossless.traffic.outages import FIRST_WAIT
@@ -173,6 +173,28 @@ async def test_since_when_it_hands_a_pod_out_or_does_not_is_known(desk: Desk, on
     one.failure = None
     one.held["a"] = 0.0
     await until(lambda: desk.view("a").registered.since == desk.now)
+
+
+@pytest.mark.parametrize(
+    ("kind", "missing"),
+    [
+        ({"consul": Consul(server="http://consul:8500", service="web")}, True),
+        ({"etcd": Etcd(endpoints=["http://etcd:2379"], prefix="web/")}, True),
+        ({"http": Http(gone=Hook(url="http://gateway/pools/{ip}"))}, False),
+        ({"preset": PresetHook(name=Preset.EDAS_AGENT)}, False),
+    ],
+    ids=["consul", "etcd", "http", "preset"],
+)
+async def test_who_is_not_registered_is_missing_where_applications_register_themselves(
+    desk: Desk, one: FakeRegistry, kind: dict[str, Any], missing: bool
+) -> None:
+    desk.follow("a", specs=[Spec(name="one", **kind)])
+    assert not desk.view("a").registered.missing, "nobody has looked yet"
+    await until(lambda: desk.presence("a") is Presence.ABSENT)
+    assert desk.view("a").registered.missing is missing
+    one.held["a"] = 0.0
+    await rounds(one)
+    assert not desk.view("a").registered.missing, "it is known, and out"
 
 
 async def test_a_registry_that_is_not_wanted_costs_nothing(desk: Desk, one: FakeRegistry) -> None:

@@ -120,6 +120,8 @@ async def test_ipv6_is_found_with_its_port(shop: Shop) -> None:
 async def test_a_pod_without_a_key_is_absent_with_no_fraction(shop: Shop) -> None:
     seen = await shop.seen(pod())
     assert (seen.presence, seen.fraction, seen.original) == (Presence.ABSENT, None, "")
+    seen = await shop.seen(await shop.withdrawn(pod()))
+    assert seen.fraction is None, "there was nothing to delete, so it was not taken out by that"
 
 
 async def test_a_withdrawn_pod_is_absent_and_the_others_stay(shop: Shop) -> None:

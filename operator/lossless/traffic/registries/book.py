@@ -20,7 +20,7 @@ from lossless.api.traffic import Registry as Spec
 from lossless.core.world import Presence, Registered, Sighting
 from lossless.traffic.outages import Outages
 from lossless.traffic.registries.errors import Changed, Refused, RegistryError
-from lossless.traffic.registries.make import is_blind
+from lossless.traffic.registries.make import apps_register, is_blind
 from lossless.traffic.registries.registry import Instance, Registration, Registry
 
 EVERY: Final = 0.5
@@ -314,6 +314,7 @@ class _Follower:
             since=self._since(said.presence, before),
             blind=is_blind(self.spec),
             told_out=self._told_out.get(uid, False),
+            missing=said.presence is Presence.ABSENT and said.fraction is None and apps_register(self.spec),
         )
         return View(sighting, registered)
 

@@ -256,9 +256,9 @@ def _exact(address: str) -> str:
 def _registration(instance: Instance, everywhere: Sequence[Sequence[_Key]]) -> Registration:
     holding = [keys for keys in everywhere if keys]
     if not holding:
-        return Registration(
-            Presence.ABSENT, f"no key at {len(everywhere)} endpoints", fraction=0.0 if instance.told else None
-        )
+        # Told of a pod that never had a key, it had nothing to delete.
+        out = instance.told and instance.original
+        return Registration(Presence.ABSENT, f"no key at {len(everywhere)} endpoints", fraction=0.0 if out else None)
     newest: dict[bytes, _Key] = {}
     for key in sorted((key for keys in holding for key in keys), key=lambda key: key.revision):
         newest[key.name] = key

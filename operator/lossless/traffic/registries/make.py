@@ -37,6 +37,12 @@ def is_blind(spec: Spec) -> bool:
     return by_qos or by_hook or any(getattr(spec, kind) is not None for kind in BLIND)
 
 
+def apps_register(spec: Spec) -> bool:
+    """Whether each application that lives is registered there, and that can be seen. What a hook asks may follow the
+    Service, and what is offline by QoS or an agent is registered no more."""
+    return spec.etcd is not None or not (spec.http or is_blind(spec))
+
+
 async def make(spec: Spec, read_secret: ReadSecret, run: ExecInPod) -> Registry:
     """The registry that `spec` names. Nothing is sent yet.
 
