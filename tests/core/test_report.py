@@ -16,6 +16,7 @@ from tests.core.given import (
     draining,
     having_status,
     held,
+    missing_in,
     new,
     observing,
     old,
@@ -24,6 +25,7 @@ from tests.core.given import (
     rejected,
     serving,
     unlisted,
+    wait_of,
     wanted,
     warm_up,
     warming,
@@ -104,3 +106,11 @@ def test_the_size_of_the_status_does_not_grow_with_the_pods(pods: int) -> None:
 def test_somebody_elses_words_do_not_make_it_invalid(words: PodModifier) -> None:
     status = decided(new("a", containers_ready(), unlisted(), words)).status
     assert LosslessRolloutStatus.model_validate(status.model_dump(by_alias=True)) == status
+
+
+def test_one_that_is_let_in_and_not_registered_says_what_the_others_wait_for() -> None:
+    decision = decided(new("x", serving(), missing_in("consul", 3)), old("a", serving()), old("b", serving()))
+    assert wait_of(decision, "x").reason == "NotHandedOut"
+    assert decision.status.waiting_for.startswith("x: let in, but not in consul")
+    ready = next(one for one in decision.status.conditions if one.type == "Ready")
+    assert ready.message.startswith("2 of 2 pods are serving. x: let in, but not in consul")

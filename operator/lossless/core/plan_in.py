@@ -10,7 +10,7 @@ from lossless.core.passage import Stage
 from lossless.core.plan import Plan, note
 from lossless.core.steps import Event, Move, StartWarmup, Step, Verb
 from lossless.core.waits import Wait, first_wait
-from lossless.core.world import Pod
+from lossless.core.world import Pod, Presence
 
 
 def plan_in(pod: Pod, here: Moment, spared: frozenset[str]) -> Plan:
@@ -28,7 +28,7 @@ def plan_in(pod: Pod, here: Moment, spared: frozenset[str]) -> Plan:
                 pod,
                 steps=(Move(Verb.ADMIT, pod, passage, "Admitted", "its gate was closed by somebody else", gate=True),),
             )
-        return Plan(pod)
+        return Plan(pod, _not_handed_out(pod, here))
     if not pod.gated:
         return Plan(pod)  # Nothing holds it back; it is adopted once it is ready.
     if pod.gate_open:
@@ -45,6 +45,17 @@ def plan_in(pod: Pod, here: Moment, spared: frozenset[str]) -> Plan:
     if wait.stage is Stage.RAMPING and passage.stage is not Stage.RAMPING:
         return Plan(pod, wait, (_ramp(pod, wait, here),))
     return Plan(pod, wait, _warm_up(pod, wait, here) if wait.stage is Stage.WARMING else note(pod, wait, here))
+
+
+def _not_handed_out(pod: Pod, here: Moment) -> Wait | None:
+    """A registry does not hand it out: so nobody calls it, and it does not serve. Nothing of ours is left to be done
+    but to say so; whoever is to go stays until it does."""
+    registries = {one.source for one in pod.registrations}
+    absent = [one for one in pod.sightings if one.source in registries and one.presence is Presence.ABSENT]
+    if not absent or not pod.able:
+        return None
+    said = ", ".join(f"{one.source} ({one.evidence})" for one in absent)
+    return Wait(Stage.ADMITTED, "NotHandedOut", f"let in, but not in {said}", pod.passage.admitted_at or here.now)
 
 
 def _ramp(pod: Pod, wait: Wait, here: Moment) -> Move:
