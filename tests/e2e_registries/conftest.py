@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -14,6 +15,7 @@ from localcluster.servers.consul import Consul
 from localcluster.servers.etcd import etcd
 from localcluster.servers.eureka import eureka, peers
 from localcluster.servers.nacos import nacos
+from localcluster.servers.server import Server
 from tests.e2e.one_operator import _operator, operator  # noqa: F401
 from tests.e2e_registries.shops import (
     NODES,
@@ -24,11 +26,14 @@ from tests.e2e_registries.shops import (
     FollowedRegistry,
     FollowedShop,
     Make,
+    MisheardConsulRegistry,
     NacosRegistry,
     ProtectedNacosRegistry,
 )
 from tests.installed import install
 from tests.localcluster.registries import made
+
+FAULTY_PROXY = "10.0.1.70:8500"
 
 
 @pytest.fixture(scope="package")
@@ -50,6 +55,14 @@ def etcd_registry(box: Box) -> Iterator[EtcdRegistry]:
 def consul_registry(box: Box) -> Iterator[ConsulRegistry]:
     with made(lambda: Consul(box, NODES)) as consul:
         yield ConsulRegistry(consul)
+
+
+@pytest.fixture(scope="package")
+def consul_misheard_registry(box: Box, consul_registry: ConsulRegistry) -> Iterator[MisheardConsulRegistry]:
+    real = consul_registry.server.url
+    argv = [sys.executable, "-m", "tests.e2e_registries.faulty_proxy", "--server", real, "--listen", FAULTY_PROXY]
+    with Server(box, "faulty-proxy", FAULTY_PROXY, argv, lambda proxy: proxy.ask("/fake/met") is not None) as proxy:
+        yield MisheardConsulRegistry(consul_registry.consul, proxy)
 
 
 @pytest.fixture(scope="package")

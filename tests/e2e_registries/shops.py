@@ -21,6 +21,7 @@ from localcluster.servers.server import Server
 from lossless.api import names
 from tests.e2e.operators import Operator, kill_at, sleep_until
 from tests.e2e.workloads import Manifest, Web
+from tests.e2e_registries.faulty_proxy import Fault
 
 SETTLE = "1s"
 """How long the consumers here lag behind their registry, and more: each is told at once."""
@@ -108,10 +109,10 @@ class ConsulRegistry(OfOneServer):
 
     def __init__(self, consul: Consul) -> None:
         super().__init__(consul.server)
-        self._agents = consul.agent
+        self.consul = consul
 
     def flags(self, service: str) -> Sequence[str]:
-        agents = [f"--register=consul={self._agents(node).url}?ttl=6&node={node}" for node in NODES]
+        agents = [f"--register=consul={self.consul.agent(node).url}?ttl=6&node={node}" for node in NODES]
         return (f"--service={service}", *agents)
 
     def spec(self, service: str) -> Mapping[str, Any]:
@@ -133,6 +134,29 @@ class ConsulRegistry(OfOneServer):
             )
             for one in json.loads(answer)
         }
+
+
+class MisheardConsulRegistry(ConsulRegistry):
+    """The same; but whom the operator asks is a fake in front of it, that goes wrong when it is told to. Applications
+    and consumers go to the real one."""
+
+    kind = "consul-misheard"
+
+    def __init__(self, consul: Consul, proxy: Server) -> None:
+        super().__init__(consul)
+        self._proxy = proxy
+
+    def spec(self, service: str) -> Mapping[str, Any]:
+        whole = super().spec(service)
+        return {**whole, "timeout": "1s", "consul": {**whole["consul"], "server": self._proxy.url}}
+
+    def go_wrong(self, fault: Fault) -> None:
+        """From now on, whoever is asked."""
+        assert self._proxy.ask(f"/fake/{fault}", "PUT") is not None
+
+    def has_gone_wrong(self) -> bool:
+        """The operator has met it."""
+        return int(self._proxy.ask("/fake/met") or 0) > 0
 
 
 class NacosRegistry(OfOneServer):
@@ -299,6 +323,10 @@ class Shop(Web):
         """Its status says that the registry gives no answer, or can't be told. One that can't be seen is told first."""
         name, said = self.named()["name"], self.status().get("waitingFor", "")
         return f"no answer from {name}" in said or f"{name} must be told" in said
+
+    def says(self, words: str) -> bool:
+        """Its status does: what it waits for, and why it is not Ready."""
+        return all(words in said for said in (self.status().get("waitingFor", ""), self.condition("Ready")["message"]))
 
     def drained(self) -> set[str]:
         """The pods that are marked so, by name."""

@@ -1,16 +1,19 @@
-"""The registry, the operator or the LosslessRollout goes away in mid-release."""
+"""The registry, the operator or the LosslessRollout goes away in mid-release; or the registry goes wrong."""
 
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import pytest
 
 from localcluster.load import Plan, running
 from tests.e2e.operators import Operator, wait_for_leader
+from tests.e2e_registries.faulty_proxy import Fault
 from tests.e2e_registries.shops import (
     FollowedShop,
     Make,
+    MisheardConsulRegistry,
     go_on_without_registry,
     only,
     wait_until_answered,
@@ -37,6 +40,59 @@ def test_a_release_waits_for_a_registry_that_is_away_for_20_s(shop: Make, operat
         wait_until_answered(run)
         app.release("2")
         go_on_without_registry(app, run, seconds=20)
+        app.wait_until_rolled_out()
+        time.sleep(2)
+        outcome = run.finish()
+    assert not outcome.lost, outcome.explain()
+    app.wait_until_nothing_is_left()
+
+
+FAULTS = (
+    (Fault.HANGS, "gave no answer within 1 s"),
+    (Fault.FORGETS, ""),  # After an answer it is soon asked again.
+    (Fault.UNAVAILABLE, ""),
+    (Fault.CUT_OFF, ""),
+    (Fault.SIGN_IN, "that is not JSON"),
+    (Fault.FORGETS, "not registered in consul any more, though nobody took it out"),
+    (Fault.FORBIDDEN, "the catalog does not accept the token (403)"),
+)
+"""One after the other, and what the status says of those that last for a while."""
+
+
+@only(["consul-misheard"])
+def test_whatever_a_registry_answers_in_mid_release_nobody_goes_whom_it_still_hands_out(
+    shop: Make, operator: Operator
+) -> None:
+    """Whom it really hands out is asked of the real one, behind the fake: every old pod all the time, as nobody can
+    tell it otherwise. So whoever went would be missed."""
+    app = shop().cared_for()
+    app.wait_until_nothing_is_left()
+    registry = app.registry
+    assert isinstance(registry, MisheardConsulRegistry)
+    old, called = app.uids(), app.addresses()
+
+    def nobody_goes() -> None:
+        handed_out = {address for address, other in registry.held(app.namespace).items() if not other}
+        assert handed_out >= called
+        assert not {"Draining", "Drained"} & set(app.stages().values()), "nobody was seen to be out"
+        assert app.uids() >= old
+
+    with running(app.box, Plan(rate=RATE, callers=app.followers()), namespace=app.namespace) as run:
+        wait_until_answered(run)
+        registry.go_wrong(Fault.FORGETS)
+        app.release("2")
+        app.box.wait_until(partial(app.says, "let in, but not in consul (not registered)"), 60, "the status says so")
+        assert "Withdrawn" not in app.stages().values(), "a new pod that nobody is handed stands in for no old one"
+        for fault, words in FAULTS:
+            registry.go_wrong(fault)
+            run.mark(fault)
+            app.box.wait_until(registry.has_gone_wrong, 30, f"the operator has met {fault}")
+            if words:
+                app.box.wait_until(partial(app.says, words), 30, f"the status says {words!r}")
+            nobody_goes()
+        assert "Withdrawn" in app.stages().values(), "somebody was about to go all the time"
+        registry.go_wrong(Fault.NONE)
+        run.mark("right again")
         app.wait_until_rolled_out()
         time.sleep(2)
         outcome = run.finish()
