@@ -20,6 +20,7 @@ from tests.core.given import (
     move,
     moves,
     new,
+    old,
     passing,
     requested,
     restarted,
@@ -268,3 +269,12 @@ class TestSomebodyElseAtTheGate:
 
 def test_a_pod_let_in_that_is_not_ready_yet_is_left_alone() -> None:
     assert moves(decided(new("a", let_in(0)), new("b", serving()))) == {}
+
+
+def test_a_ramp_goes_on_for_an_operator_that_has_just_been_started_and_has_not_asked_its_registry_yet() -> None:
+    """Nothing is known of any registration then. Let in, the pod would be given a full share in mid-ramp."""
+    nacos = {"name": "nacos", "nacos": {"servers": ["http://nacos:8848/nacos"], "service": "web"}}
+    ramps = asking(warmup={"ramp": {"duration": "20s"}}, traffic={"registries": [nacos]})
+    half_way = new("c", containers_ready(), passing(stage=Stage.RAMPING, since=ago(10)))
+    wait = wait_of(decided(ramps, old("a", serving()), old("b", serving()), half_way), "c")
+    assert (wait.stage, wait.since) == (Stage.RAMPING, ago(10))

@@ -88,6 +88,7 @@ async def test_settle_and_weights_of_a_kind_are_those_of_the_code(spec: Spec) ->
     row = table("Kinds")[kind]
     registry = await make(spec, read_secret, run)
     try:
+        assert registry.weighs == spec.weighs
         assert row["weights"] == ("yes" if registry.weighs else "no")
         if kind == "preset":
             row = table("Presets")[spec.preset.name if spec.preset else ""]

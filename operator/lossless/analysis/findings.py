@@ -12,7 +12,6 @@ from lossless.analysis.facts import Facts
 from lossless.api import names
 from lossless.api.quantities import format_duration
 from lossless.api.resource import Finding
-from lossless.api.traffic import DubboVia
 
 GRACE_LEFT: Final = 2
 """Seconds of the grace period that the preStop sleep leaves to the application (manifests: door-in)."""
@@ -370,8 +369,7 @@ def unknown_container(facts: Facts) -> Finding | None:
 def ramp_without_weights(facts: Facts) -> Finding | None:
     """Which registries have weights: docs/ramp.md."""
     traffic = facts.spec.traffic
-    weighs = any(one.nacos or (one.dubbo and one.dubbo.via is DubboVia.RULE) for one in traffic.registries)
-    if facts.spec.warmup.ramp is None or traffic.routes or weighs:
+    if facts.spec.warmup.ramp is None or traffic.weighted:
         return None
     return Finding(
         reason="RampWithoutWeights",

@@ -181,6 +181,11 @@ class Traffic(Model):
     takes over the slot (annotation `lossless.dev/slot`) of the one that it replaces. Of no use where the hash is over
     addresses."""
 
+    @property
+    def weighted(self) -> bool:
+        """Something in it carries weights: a route, or a registry that weighs."""
+        return bool(self.routes) or any(one.weighs for one in self.registries)
+
 
 class LosslessRolloutSpec(Model):
     """What is asked of the operator."""

@@ -326,3 +326,8 @@ class Registry(Model):
     """Anything else that can be told over HTTP."""
     preset: PresetHook | None = None
     """A well-known agent or framework."""
+
+    @property
+    def weighs(self) -> bool:
+        """It can give one pod a part of its full share. Known by its kind, whether or not it has ever answered."""
+        return self.nacos is not None or (self.dubbo is not None and self.dubbo.via is DubboVia.RULE)

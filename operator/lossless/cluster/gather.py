@@ -77,8 +77,6 @@ def gather(store: Store, rollout: SeenRollout, status: LosslessRolloutStatus, as
         problem=problem,
         pods=pods,
         autoscalers=_autoscalers(store, rollout) if workload else (),
-        weighted=bool(rollout.spec and rollout.spec.traffic.routes)
-        or any(one.weighs for pod in pods for one in pod.registrations),
         ramp_step=asked.ramp_step,
         ramp_lag=asked.ramp_lag,
         evictions_wait=asked.evictions_wait,

@@ -75,8 +75,9 @@ def primed(pod: Pod, moment: Moment) -> Wait | None:
 
 def ramped(pod: Pod, moment: Moment) -> Wait | None:
     """Its share of the traffic has grown to a full one, where something carries weights."""
-    asked = moment.world.spec.warmup.ramp
-    if asked is None or not moment.world.weighted or moment.serving < 1 or pod.uid in moment.needed_cold:
+    spec = moment.world.spec
+    asked = spec.warmup.ramp
+    if asked is None or not spec.traffic.weighted or moment.serving < 1 or pod.uid in moment.needed_cold:
         return None
     if moment.world.affine:
         return None  # A split by weight comes before the hash, and would move clients away from their pods.

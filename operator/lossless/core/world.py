@@ -361,8 +361,6 @@ class World:
     pods: tuple[Pod, ...] = ()
     autoscalers: tuple[Autoscaler, ...] = ()
     early: tuple[Early, ...] = ()
-    weighted: bool = False
-    """Something carries a weight for each pod, or for those that ramp: a route, or a registry that weighs."""
     ramp_step: RampStep | None = None
     """The step that is in force."""
     ramp_lag: timedelta = timedelta(0)
