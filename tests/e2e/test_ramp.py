@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+import pytest
+
 from localcluster.box import Box
-from localcluster.load import Fresh, Plan, running
+from localcluster.load import Fresh, Outcome, Plan, running
+from localcluster.load.running import LoadRun
+from localcluster.servers.istio import Istio
 from tests.e2e.operators import Operator
+from tests.e2e.routed import Routed
 from tests.e2e.workloads import Manifest, Web
+from tests.localcluster.registries import made
+from tests.side_by_side import side_by_side
+
+RAMP = 20.0
+"""Seconds: what is done in the middle of a ramp has the time for it."""
 
 
 def route(app: Web) -> Manifest:
@@ -28,17 +39,6 @@ def warming(app: Web) -> list[Manifest]:
     path = f"/apis/discovery.k8s.io/v1/namespaces/{app.namespace}/endpointslices?{selector}"
     found: list[Manifest] = app.box.api.request("GET", path)["items"]
     return found
-
-
-def ramping(app: Web) -> dict[str, float]:
-    """The pods that ramp, and since when."""
-    return {
-        pod["metadata"]["name"]: datetime.fromisoformat(
-            pod["metadata"]["annotations"]["lossless.dev/since"]
-        ).timestamp()
-        for pod in app.pods()
-        if pod["metadata"].get("annotations", {}).get("lossless.dev/stage") == "Ramping"
-    }
 
 
 def shares(app: Web, until: Callable[[], bool]) -> list[float]:
@@ -63,8 +63,8 @@ def test_a_new_pod_gets_more_and_more_and_the_route_is_its_owners_again(
     caller = Fresh(f"http://{app.box.gateway_address}/", host=app.host, name="gateway")
     with running(app.box, Plan(rate=100, callers=(caller,)), namespace=app.namespace) as run:
         app.scale(4)
-        (pod,) = app.box.wait_until(lambda: ramping(app), 30, "a pod ramps", every=0.05)
-        seen = shares(app, until=lambda: not ramping(app))
+        (pod,) = app.box.wait_until(lambda: app.since("Ramping"), 30, "a pod ramps", every=0.05)
+        seen = shares(app, until=lambda: not app.since("Ramping"))
         app.wait_until_rolled_out(120)
         time.sleep(5)
         outcome = run.finish()
@@ -81,27 +81,97 @@ def test_a_new_pod_gets_more_and_more_and_the_route_is_its_owners_again(
     assert time.time() >= kept_until.timestamp(), "a gateway that is late loses nothing, whoever leads by then"
 
 
-def test_a_release_with_a_ramp_loses_nothing_and_leaves_the_route_as_it_was(
-    web: Callable[..., Web], operator: Operator, box: Box
-) -> None:
-    """The operator is killed in the middle of it, and the LosslessRollout deleted at the end of it."""
-    app = web(app=["--on-term", "die"], replicas=3).gated()
-    app.protect(warmup={"ramp": {"duration": "10s"}}, traffic={"routes": [{"kind": "HTTPRoute", "name": "web"}]})
-    before = backends(app)
-    caller = Fresh(f"http://{box.gateway_address}/", host=app.host, name="gateway")
-    with running(box, Plan(rate=100, callers=(caller,)), namespace=app.namespace) as run:
+@pytest.fixture(scope="module")
+def mesh(box: Box) -> Iterator[Istio]:
+    """Beside the box's Traefik."""
+    with made(lambda: Istio(box)) as mesh:
+        yield mesh
+
+
+@pytest.fixture
+def routed(box: Box, make_namespace: Callable[[], str], mesh: Istio) -> Callable[[], Routed]:
+    """Makes a Routed in a namespace of its own, whose pods die at once when they are told to."""
+    at_once = {"maxSurge": "100%", "maxUnavailable": 0}
+    return lambda: Routed(box, make_namespace(), mesh=mesh, app=["--on-term", "die"], replicas=3, strategy=at_once)
+
+
+@contextmanager
+def calling(app: Routed) -> Iterator[tuple[LoadRun, LoadRun]]:
+    """Somebody calls by every kind of route."""
+    with (
+        running(app.box, Plan(rate=60, callers=app.traefik_callers()), namespace=app.namespace) as traefik,
+        # Envoy gives each request an id of its own, so pods' logs can't be compared with what was asked.
+        running(
+            app.box, Plan(rate=40, callers=app.envoy_callers()), namespace=app.namespace, reconciled=False
+        ) as envoy,
+    ):
+        yield traefik, envoy
+
+
+def wait_until_called(app: Routed, runs: Sequence[LoadRun]) -> dict[str, float]:
+    """Every route gives pods that ramp a part, and whoever calls by one has reached such a pod. Says which pods ramp,
+    and since when."""
+
+    def are_called() -> dict[str, float]:
+        ramping = app.since("Ramping")
+        outcomes = [run.so_far() for run in runs]
+        callers = {caller for outcome in outcomes for caller in outcome.callers}
+        reached = {one.caller for outcome in outcomes for one in outcome.answered if one.pod in ramping}
+        return ramping if reached == callers and all(app.warmups().values()) else {}
+
+    return app.box.wait_until(are_called, 60, "every route leads to pods that ramp", every=0.1)
+
+
+def plainly_released(app: Routed) -> list[Outcome]:
+    """Without the operator."""
+    app.deploy()
+    with calling(app) as runs:
+        for version in ("2", "3", "4"):
+            app.release(version)
+            app.wait_until_rolled_out()
+        return [run.finish() for run in runs]
+
+
+def ramped(app: Routed, operator: Operator) -> list[Outcome]:
+    """The same number of releases, none of which is left in peace."""
+    app.gated()
+    before = app.written()
+    warmup = {"ramp": {"duration": f"{RAMP:g}s"}}
+    app.protect(warmup=warmup, traffic={"routes": [{"kind": kind, "name": "web"} for kind in before]})
+
+    def wait_until_as_written() -> None:
+        app.box.wait_until(lambda: app.written() == before, 30, f"the routes are as their owner wrote them: {before}")
+
+    with calling(app) as runs:
         app.release("2")
-        box.wait_until(lambda: len(backends(app)) > 1, 30, "the route is split", every=0.05)
-        operator.kill()
+        began = wait_until_called(app, runs)
+        operator.kill_long_ago()
         time.sleep(1)
         operator.start()
         app.wait_until_rolled_out(180)
+        wait_until_as_written()
+        admitted = app.since("Admitted")
+        assert all(admitted[pod] - since >= RAMP for pod, since in began.items()), "a ramp was cut short"
         app.release("3")
-        box.wait_until(lambda: ramping(app), 60, "a pod ramps", every=0.05)
-        time.sleep(4)
-        box.kubectl("delete", "lr", "web", "-n", app.namespace)
-        box.wait_until(lambda: backends(app) == before, 30, "the route is as its owner wrote it")
-        app.wait_until_rolled_out(120)
-        outcome = run.finish()
-    print(outcome.summary())
-    assert not outcome.lost, outcome.explain()
+        wait_until_called(app, runs)
+        app.undo()
+        app.wait_until_rolled_out()
+        wait_until_as_written()
+        app.release("4")
+        wait_until_called(app, runs)
+        app.box.kubectl("delete", "losslessrollout", "web", "-n", app.namespace)
+        wait_until_as_written()
+        app.wait_until_rolled_out()
+        return [run.finish() for run in runs]
+
+
+def test_releases_with_a_ramp_lose_nothing_and_leave_every_kind_of_route_as_it_was(
+    routed: Callable[[], Routed], operator: Operator
+) -> None:
+    """In the middle of the first ramp the operator is killed; in that of the second the release is taken back; in that
+    of the third the LosslessRollout is deleted."""
+    plainly, behind = side_by_side(lambda: plainly_released(routed()), lambda: ramped(routed(), operator))
+    losers = {one.caller for outcome in plainly for one in outcome.lost}
+    assert losers == {caller for outcome in plainly for caller in outcome.callers}, "who loses nothing proves nothing"
+    for outcome in behind:
+        assert not outcome.lost, outcome.explain()

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, ClassVar, Self
 
 from localcluster.box import Box
@@ -34,7 +35,7 @@ class Web:
 
     def deploy(self) -> Self:
         """Apply it all and wait until every pod is available."""
-        self.box.apply([self.deployment(), *self.services(), self.route()])
+        self.box.apply([self.deployment(), *self.services(), *self.routes()])
         self.box.kubectl("rollout", "status", "deployment/web", "-n", self.namespace, "--timeout=90s")
         return self
 
@@ -121,6 +122,10 @@ class Web:
 
         return [service("web"), service("web-headless", clusterIP="None")]
 
+    def routes(self) -> list[Manifest]:
+        """What leads to its Services from outside."""
+        return [self.route()]
+
     def route(self) -> Manifest:
         return {
             "apiVersion": "gateway.networking.k8s.io/v1",
@@ -193,6 +198,14 @@ class Web:
             if not pod["metadata"].get("deletionTimestamp")
         }
 
+    def since(self, stage: str) -> dict[str, float]:
+        """The pods in this stage, and since when."""
+        return {
+            pod["metadata"]["name"]: datetime.fromisoformat(notes["lossless.dev/since"]).timestamp()
+            for pod in self.pods()
+            if (notes := pod["metadata"].get("annotations", {})).get("lossless.dev/stage") == stage
+        }
+
     def lossless(self) -> Manifest:
         return self.box.get("losslessrollout", "web", self.namespace)
 
@@ -230,10 +243,8 @@ class Web:
 class WithoutRoute(Web):
     """For a box without a gateway."""
 
-    def deploy(self) -> Self:
-        self.box.apply([self.deployment(), *self.services()])
-        self.box.kubectl("rollout", "status", "deployment/web", "-n", self.namespace, "--timeout=90s")
-        return self
+    def routes(self) -> list[Manifest]:
+        return []
 
 
 def fewest_ready(box: Box, namespace: str, during: float) -> int:
