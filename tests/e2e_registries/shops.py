@@ -25,6 +25,8 @@ from tests.e2e_registries.faulty_proxy import Fault
 
 SETTLE = "1s"
 """How long the consumers here lag behind their registry, and more: each is told at once."""
+RAMP = 12.0
+"""Seconds: more than an operator takes to start."""
 
 
 class Registry(Protocol):
@@ -59,6 +61,14 @@ class FollowedRegistry(Registry, Protocol):
 
     def consumer(self, service: str) -> Sequence[str]:
         """The command of a consumer."""
+        ...
+
+
+class WeighingRegistry(Registry, Protocol):
+    """One that gives each pod a weight."""
+
+    def parts(self, service: str) -> Mapping[str, float]:
+        """By address, the part of its full weight that consumers give it. Who is left out by them may be missing."""
         ...
 
 
@@ -178,14 +188,22 @@ class NacosRegistry(OfOneServer):
         return (*argv, "--every=0.5")
 
     def held(self, service: str) -> Mapping[str, str]:
-        answer = self.server.ask(f"/nacos/v1/ns/instance/list?serviceName={service}")
-        assert answer is not None
         return {
             f"{one['ip']}:{one['port']}": ""
             if one["enabled"] and one["weight"] in self.weights
             else f"enabled={one['enabled']}, weight {one['weight']}"
-            for one in json.loads(answer)["hosts"]
+            for one in self._listed(service)
         }
+
+    def parts(self, service: str) -> Mapping[str, float]:
+        return {f"{one['ip']}:{one['port']}": one["weight"] / self.weights[0] for one in self._listed(service)}
+
+    def _listed(self, service: str) -> list[dict[str, Any]]:
+        """Whom it hands out."""
+        answer = self.server.ask(f"/nacos/v1/ns/instance/list?serviceName={service}")
+        assert answer is not None
+        found: list[dict[str, Any]] = json.loads(answer)["hosts"]
+        return found
 
 
 class ProtectedNacosRegistry(NacosRegistry):
@@ -285,11 +303,13 @@ class Shop(Web):
     def named(self) -> Mapping[str, Any]:
         return self.registry.spec(self.namespace)
 
+    def address(self, pod: Manifest) -> str:
+        """As the registry has it."""
+        return f"{pod['status'].get('podIP')}:{PORT}"
+
     def addresses(self) -> set[str]:
         """Of the pods that are not being deleted."""
-        return {
-            f"{pod['status']['podIP']}:{PORT}" for pod in self.pods() if not pod["metadata"].get("deletionTimestamp")
-        }
+        return {self.address(pod) for pod in self.pods() if not pod["metadata"].get("deletionTimestamp")}
 
     def wait_until_registered(self, timeout: float = 60) -> None:
         """The registry holds the running pods and no others, each just as it has registered itself."""
@@ -392,6 +412,48 @@ def go_on_without_registry(shop: Shop, run: LoadRun, seconds: float) -> None:
     assert not shop.quiet(), "nobody can tell that the old pods are out, so they stay"
     shop.registry.back()
     run.mark("back")
+
+
+def wait_until_in_mid_ramp(shop: Shop, registry: WeighingRegistry) -> tuple[str, str]:
+    """A pod ramps and has more than a little of its weight, and not all of it. Says its name and its address."""
+
+    def found() -> list[tuple[str, str]]:
+        ramping, parts = shop.since("Ramping"), registry.parts(shop.namespace)
+        pods = [(pod["metadata"]["name"], shop.address(pod)) for pod in shop.pods()]
+        return [(name, address) for name, address in pods if name in ramping and 0.2 < parts.get(address, 0) < 1]
+
+    return shop.box.wait_until(found, 60, "a pod has a part of its weight", every=0.05)[0]
+
+
+def ramp_through_a_kill(shop: Shop, registry: WeighingRegistry, operator: Operator, run: LoadRun) -> None:
+    """A release in which the operator is killed while a pod has a part of its weight. Started again, it gives the pod
+    as much as the line has by then: the ramp has neither begun anew nor stood still. And it goes on to its end."""
+    shop.release("2")
+    name, address = wait_until_in_mid_ramp(shop, registry)
+    began = shop.since("Ramping")
+    operator.kill_long_ago()
+    run.mark("killed in mid-ramp")
+    time.sleep(1)
+    before = registry.parts(shop.namespace)[address]
+    line = (time.time() - began[name]) / RAMP
+    operator.start()
+
+    def other() -> float:
+        part = registry.parts(shop.namespace)[address]
+        return part if part != before else 0
+
+    after = shop.box.wait_until(other, 60, f"it has another part of its weight than {before:.0%}", every=0.05)
+    assert after >= line, f"given {after:.0%} after the line was at {line:.0%}"
+    shop.wait_until_rolled_out()
+    admitted = shop.since("Admitted")
+    assert all(admitted[pod] - since >= RAMP for pod, since in began.items()), "a ramp was cut short"
+
+
+def delete_in_mid_ramp(shop: Shop, registry: WeighingRegistry) -> None:
+    """While one more pod has a part of its weight the LosslessRollout is deleted."""
+    shop.scale(shop.replicas + 1)
+    wait_until_in_mid_ramp(shop, registry)
+    shop.box.kubectl("delete", "losslessrollout", "web", "-n", shop.namespace)
 
 
 def kill_in_each(stages: Sequence[str], shop: Shop, operator: Operator, old: set[str], run: LoadRun) -> None:

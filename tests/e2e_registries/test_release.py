@@ -8,7 +8,18 @@ from collections.abc import Callable
 from localcluster.load import Outcome, Plan, running
 from localcluster.load.running import LoadRun
 from tests.e2e.operators import Operator
-from tests.e2e_registries.shops import FollowedShop, Make, kill_in_each, only, storm, wait_until_answered
+from tests.e2e_registries.shops import (
+    RAMP,
+    FollowedShop,
+    Make,
+    NacosRegistry,
+    delete_in_mid_ramp,
+    kill_in_each,
+    only,
+    ramp_through_a_kill,
+    storm,
+    wait_until_answered,
+)
 from tests.side_by_side import side_by_side
 
 RATE = 50
@@ -61,4 +72,22 @@ def test_a_storm_loses_nothing_and_leaves_nothing_of_ours(shop: Make, operator: 
     app = shop().cared_for()
     outcome = stormed(app)
     assert not outcome.lost, outcome.explain()
+    app.wait_until_nothing_is_left()
+
+
+@only(["nacos"])
+def test_a_ramp_outlives_a_killed_operator_and_its_weights_outlive_neither_the_ramp_nor_the_losslessrollout(
+    shop: Make, nacos_registry: NacosRegistry, operator: Operator
+) -> None:
+    """In Dubbo as well, in test_dubbo.py."""
+    at_once = {"maxSurge": "100%", "maxUnavailable": 0}
+    app = shop(replicas=2, strategy=at_once).cared_for(warmup={"ramp": {"duration": f"{RAMP:g}s"}})
+    with running(app.box, Plan(rate=RATE, callers=app.followers()), namespace=app.namespace) as run:
+        wait_until_answered(run)
+        ramp_through_a_kill(app, nacos_registry, operator, run)
+        time.sleep(2)
+        outcome = run.finish()
+    assert not outcome.lost, outcome.explain()
+    app.wait_until_nothing_is_left()
+    delete_in_mid_ramp(app, nacos_registry)
     app.wait_until_nothing_is_left()
