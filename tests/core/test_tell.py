@@ -106,6 +106,13 @@ class TestOneThatCanBeSeen:
         passage, said = told(at(SEEN, serving(), kept=ORIGINAL))
         assert (passage.original("nacos"), said) == (None, [])
 
+    @pytest.mark.parametrize("almost", [0.996, 0.99999])
+    def test_almost_a_full_share_is_not_what_was_there_before(self, almost: float) -> None:
+        """It is what the last step of a ramp may give, if that is a short one."""
+        passage, said = told(at(replace(SEEN, fraction=almost), serving(), kept=ORIGINAL))
+        assert (passage.original("nacos"), said) == (ORIGINAL, [("nacos", 1.0)])
+        assert told(at(replace(SEEN, fraction=almost, asked=almost), serving(), kept=ORIGINAL))[1] == [("nacos", 1.0)]
+
     def test_what_another_has_taken_out_while_it_served_is_not_ours_to_put_back(self) -> None:
         pod = at(OUT, serving())
         assert told(pod) == (pod.passage, [])

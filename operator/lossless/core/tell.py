@@ -15,6 +15,9 @@ from lossless.core.world import Pod, Registered
 
 CLOSE_ENOUGH: Final = 0.005
 """Fractions that differ by no more are the same: registries count in whole percents."""
+EXACTLY: Final = 1e-6
+"""But a full share is the pod's own weight to the last digit, or something of ours is left in its place. (Registries
+keep it with no fewer digits than a float of 32 bits has.)"""
 
 
 def wanted(pod: Pod, here: Moment) -> float:
@@ -66,7 +69,7 @@ def _is_back(passage: Passage, one: Registered) -> bool:
     if one.told_out or one.asked is not None:
         return False
     if one.fraction is not None:
-        return abs(one.fraction - 1) <= CLOSE_ENOUGH
+        return _is_given(one.fraction, 1)
     # What has a way back of its own that is kept has to be seen again; of the others nothing can be seen.
     return one.blind and not passage.original(one.source)
 
@@ -91,12 +94,16 @@ def _says_enough(kept: str | None, one: Registered) -> bool:
 
 def _differs(pod: Pod, one: Registered, want: float) -> bool:
     if one.asked is not None:
-        return abs(one.asked - want) > CLOSE_ENOUGH
+        return not _is_given(one.asked, want)
     if not one.blind:
-        return one.fraction is not None and abs(one.fraction - want) > CLOSE_ENOUGH
+        return one.fraction is not None and not _is_given(one.fraction, want)
     if want == 1:
         # It may have been told by an operator that was killed before it could say so on the pod.
         return one.told_out or (bool(pod.passage.original(one.source)) and not one.present)
     # An application that has only just started is not told to go: that may be what makes it register at all. What an
     # owner has registered by a key of its own can be taken out and put back at any time.
     return (not one.told_out or one.present) and (bool(one.original) or not pod.stage.is_in)
+
+
+def _is_given(fraction: float, want: float) -> bool:
+    return abs(fraction - want) <= (EXACTLY if want == 1 else CLOSE_ENOUGH)

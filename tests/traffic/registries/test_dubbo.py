@@ -116,6 +116,16 @@ async def test_a_weight_is_a_part_of_the_pods_own(shop: Shop) -> None:
     assert RULE not in shop.znodes.nodes
 
 
+async def test_a_weight_that_comes_to_the_pods_own_is_still_one_of_ours_to_be_taken_out(shop: Shop) -> None:
+    await shop.registry.weigh(NEW, 0.996)
+    assert shop.items()[-1]["parameters"]["weight"] == "100"
+    assert await shop.seen(NEW) == (Presence.PRESENT, 0.99)
+    assert await shop.seen(OLD) == (Presence.PRESENT, 1.0)
+    await shop.registry.restore(NEW)
+    assert await shop.seen(NEW) == (Presence.PRESENT, 1.0)
+    assert RULE not in shop.znodes.nodes
+
+
 async def test_a_pod_that_is_withdrawn_keeps_its_weight_until_it_is_put_back(shop: Shop) -> None:
     """Another weight would have its consumers destroy what they call it by."""
     await shop.registry.weigh(NEW, 0.1)

@@ -42,6 +42,9 @@ ATTEMPTS: Final = 12
 KNOWN_FOR: Final = 30.0
 """Seconds for which `look` believes that the application has no more interfaces than it had: to find them, every
 interface in the registry is asked for. Whatever changes something looks afresh."""
+NOT_ITS_OWN: Final = 0.99
+"""Said of a pod with a full share and an entry of ours in a rule, so that this is taken out again: weights are whole
+numbers, and 100 may be what 99.6 % of it is."""
 LEFT_AFTER: Final = 600
 """Seconds after which our entry for an address that is not registered counts as left over. A provider that is alive
 comes back within its session's timeout, a minute at most, and the entry must still be there."""
@@ -327,6 +330,10 @@ def judge(
         if _asks_no_router(registered, service):
             held.append(f"{service.interface} has consumers of any group and one group: they ask no router")
     fraction = None if unread else max(shares, default=1.0)
+    if fraction == 1 and any(
+        own.intersection(entry.addresses) for rule in rules.values() if rule for entry in rule.entries
+    ):
+        fraction = NOT_ITS_OWN
     # What consumers have subscribed to for it is not known to ZooKeeper: as far as we know, all of it is called.
     count = f"{len(services)} service" + "s" * (len(services) != 1)
     if called or not services:
