@@ -6,7 +6,7 @@ import pytest
 
 from lossless.core.passage import Stage
 from lossless.core.steps import Verb
-from lossless.core.world import Presence, Sighting
+from lossless.core.world import Presence, Registered, Sighting
 from tests.core.given import (
     NOW,
     PodModifier,
@@ -101,6 +101,16 @@ class TestWithdrawal:
         """Somebody has taken the annotation away: the wait for it would never end."""
         again = move(decided(*BOTH_NEW_SERVE, old("a", withdrawn(9), passing(withdrawn_at=None))), "a")
         assert (again.verb, again.passage.withdrawn_at) == (Verb.WITHDRAW, NOW)
+
+
+class TestTold:
+    def test_who_can_not_be_looked_at_must_be_told_and_what_keeps_it_from_that_is_said(self) -> None:
+        hooks = Registered("etcd", blind=True), Registered("agent", blind=True)
+        silent = Sighting("etcd", Presence.UNANSWERED, "there is no Secret login")
+        decision = decided(*BOTH_NEW_SERVE, old("a", withdrawn(1), having(registrations=hooks, sightings=(silent,))))
+        wait = wait_of(decision, "a")
+        assert (wait.stage, wait.reason, wait.until) == (Stage.WITHDRAWN, "Telling", within(599))
+        assert wait.message == "etcd must be told (there is no Secret login), agent must be told"
 
 
 class TestGone:

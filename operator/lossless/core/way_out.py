@@ -22,7 +22,11 @@ def told_everyone(pod: Pod, moment: Moment) -> Wait | None:
         return Wait(Stage.WITHDRAWN, "Withdrawing", "it is being withdrawn", _start(pod, moment))
     untold = [one.source for one in pod.registrations if one.blind and one.source not in pod.passage.told]
     if untold:
-        message = f"{', '.join(untold)} must be told"
+        evidence = {sighting.source: sighting.evidence for sighting in pod.sightings if sighting.evidence}
+        message = ", ".join(
+            f"{source} must be told ({evidence[source]})" if source in evidence else f"{source} must be told"
+            for source in untold
+        )
         return Wait(Stage.WITHDRAWN, "Telling", message, _start(pod, moment), _deadline(pod, moment))
     return None
 

@@ -34,6 +34,8 @@ class FakeRegistry:
     """Of a look."""
     refusals: dict[str, Exception] = field(default_factory=dict)
     """Of what is told, by uid."""
+    instead: Registration | None = None
+    """What is seen of every pod, whatever it holds."""
     closed: int = 0
     looked_at: list[float] = field(default_factory=list)
     tried_at: list[float] = field(default_factory=list)
@@ -47,7 +49,7 @@ class FakeRegistry:
         self.looked_at.append(asyncio.get_running_loop().time())
         if self.failure:
             raise self.failure
-        return {one.uid: self._seen(self.held.get(one.uid)) for one in instances}
+        return {one.uid: self.instead or self._seen(self.held.get(one.uid)) for one in instances}
 
     async def withdraw(self, instance: Instance) -> None:
         await self._told("withdraw", instance, 0.0)
@@ -262,8 +264,10 @@ async def test_what_a_registry_does_not_take_is_told_again(
     desk.book.tell(KEY, "one", "a", 0.0)
     await rounds(one, 5)
     assert (one.done, desk.view("a").registered.asked) == ([], 0.0)
+    assert (str(failure) in desk.view("a").sighting.evidence) is not isinstance(failure, Changed), "it is said why"
     one.refusals.clear()
     await until(lambda: one.done == [("withdraw", "a")])
+    await until(lambda: desk.view("a").sighting.evidence == "fraction 0.0")
 
 
 async def test_what_is_told_and_not_seen_yet_is_told_again_no_sooner_than_it_is_looked_at_again(
@@ -334,6 +338,16 @@ async def test_after_a_refusal_the_registry_is_made_anew_since_a_secret_may_have
     one.failure = Unreachable("no answer")
     await rounds(one)
     assert len(desk.made) == before, "that would not help where there is no answer"
+
+
+async def test_one_that_will_not_say_of_any_pod_has_refused_us_as_well(desk: Desk, one: FakeRegistry) -> None:
+    one.instead = Registration(Presence.UNANSWERED, "401: we are not let in", refused=True)
+    desk.follow("a")
+    await until(lambda: len(desk.made) > 1)
+    desk.now += timedelta(seconds=20)
+    one.instead = None
+    await until(lambda: desk.presence("a") is Presence.ABSENT)
+    assert caught_up_at(desk) is None
 
 
 async def test_one_that_cannot_be_made_is_tried_again(desk: Desk, one: FakeRegistry) -> None:
@@ -476,3 +490,20 @@ async def test_what_it_does_not_take_is_told_more_and_more_seldom_while_it_is_lo
     before = len(one.tried_at)
     await asyncio.sleep(EVERY)
     assert len(one.tried_at) == before + 2, "another word is not put off"
+
+
+async def test_one_that_answers_again_is_told_at_once_what_it_has_not_taken(
+    hasty: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("random.uniform", lambda least, most: least)
+    one = hasty.registries["one"]
+    one.failure = one.refusals["a"] = Refused("no right to exec")
+    hasty.follow("a")
+    hasty.book.tell(KEY, "one", "a", 0.0)
+    await asyncio.sleep(50)
+    one.failure = None
+    one.refusals.clear()
+    looks = len(one.looked_at)
+    await asyncio.sleep(2 * LONGEST_PAUSE)
+    assert one.done == [("withdraw", "a")]
+    assert one.tried_at[-1] <= one.looked_at[looks] + EVERY

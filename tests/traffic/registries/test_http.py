@@ -184,7 +184,8 @@ async def test_an_answer_that_says_no(client: Client, gateway: Gateway, status: 
 async def test_a_gone_that_is_not_answered_says_nothing(client: Client, gateway: Gateway, status: int) -> None:
     gateway.status = status
     hooks = registry(client, Http(withdraw=gateway.hook("/out"), gone=gateway.hook("/list")))
-    assert (await seen(hooks, pod(told=True))).presence is Presence.UNANSWERED
+    said = await seen(hooks, pod(told=True))
+    assert (said.presence, said.refused) == (Presence.UNANSWERED, status < 500)
 
 
 async def test_one_pod_that_cannot_be_asked_leaves_the_others_answers(client: Client) -> None:

@@ -226,7 +226,10 @@ class _Follower:
             except Exception as error:  # noqa: BLE001 - one registry's defect must not stop the others
                 _log.exception("%s: failed", self.spec.name)
                 failed = RegistryError(f"a defect ({type(error).__name__})")
-            self._failures = self._failures + 1 if failed else 0
+            refused = isinstance(failed, Refused) or (bool(seen) and all(one.refused for one in seen.values()))
+            if self._failures and not failed and not refused:  # It may take now what it has not.
+                self._put_off = {uid: replace(one, until=0.0) for uid, one in self._put_off.items()}
+            self._failures = self._failures + 1 if failed or refused else 0
             self._reckon(seen, failed)
             for uid in instances:
                 self._put(uid, seen.get(uid) or Registration(Presence.UNANSWERED, str(failed or "not answered")))
@@ -234,12 +237,12 @@ class _Follower:
                 if self._asked.get(uid) == fraction:
                     del self._asked[uid]
                     self._changed(uid)
-            if isinstance(failed, Refused) or any(isinstance(one.error, Refused) for one in self._put_off.values()):
+            if refused or any(isinstance(one.error, Refused) for one in self._put_off.values()):
                 await self._let_go()  # A Secret may have been changed meanwhile: it is read anew.
 
     def _reckon(self, seen: Mapping[str, Registration], failed: RegistryError | None) -> None:
         """Whether it is out of reach for those who follow it as well. A refusal is an answer, to us alone."""
-        unanswered = any(one.presence is Presence.UNANSWERED for one in seen.values())
+        unanswered = any(one.presence is Presence.UNANSWERED and not one.refused for one in seen.values())
         if unanswered or (failed and not isinstance(failed, Refused | Changed)):
             self._outages.missed()
         else:
@@ -301,7 +304,10 @@ class _Follower:
         registry, before = self._registry, self._views.get(uid)
         settle = registry.settle if registry else (before.sighting.settle if before else self.spec.settle)
         caught_up_at = self._outages.caught_up_at
-        sighting = Sighting(self.spec.name, said.presence, said.evidence, followers_caught_up_at=caught_up_at)
+        evidence = said.evidence
+        if (put_off := self._put_off.get(uid)) and str(put_off.error) not in evidence:
+            evidence = f"{evidence}; {put_off.error}"
+        sighting = Sighting(self.spec.name, said.presence, evidence, followers_caught_up_at=caught_up_at)
         if settle is not None:
             sighting = replace(sighting, settle=settle)
         registered = Registered(

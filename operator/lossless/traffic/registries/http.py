@@ -95,7 +95,7 @@ class HookRegistry:
                 try:
                     return await self._seen(instance)
                 except RegistryError as error:
-                    return Registration(Presence.UNANSWERED, str(error))
+                    return Registration(Presence.UNANSWERED, str(error), refused=isinstance(error, Refused))
 
         seen = await asyncio.gather(*(one(instance) for instance in instances))
         return {instance.uid: said for instance, said in zip(instances, seen, strict=True)}

@@ -62,6 +62,8 @@ class Registration:
     non-empty one seen is kept on the pod and given back as `Instance.original`."""
     replaces: bool = False
     """`original` is to be kept in place of the one that is: it is a newer one of the owner's own."""
+    refused: bool = False
+    """It was asked and will not say: to us alone, so nobody who follows it has to catch up afterwards."""
 
 
 class Registry(Protocol):
