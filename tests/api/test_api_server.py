@@ -222,6 +222,15 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
     "certificates of a hook that is http": (with_registry(http={"withdraw": HOOK}, tls=TLS), "tls is for https"),
     "certificates where no server is https": (with_registry(nacos=NACOS, tls=TLS), "tls is for https"),
     "certificates of an etcd that is http": (with_registry(etcd=ETCD, tls=TLS), "tls is for https"),
+    "a Secret of another namespace": (
+        with_registry(etcd={**ETCD, "login": {"name": "login", "namespace": "other"}}),
+        'unknown field "spec.traffic.registries[0].etcd.login.namespace"',
+    ),
+    "a Secret by its path": (with_registry(etcd={**ETCD, "login": {"name": "other/login"}}), "etcd.login.name"),
+    "certificates of another namespace": (
+        with_registry(etcd=ETCD, tls={"ca": {"name": "../other/ca", "key": "ca"}}),
+        "tls.ca.name",
+    ),
     "an address that is none": (with_registry(etcd={**ETCD, "endpoints": ["file:///etc/passwd"]}), "etcd.endpoints[0]"),
 }  # fmt: skip
 
