@@ -33,7 +33,7 @@ def _operators(box: Box) -> Iterator[Callable[[str], Operator]]:
 
     def operator(identity: str) -> Operator:
         if identity not in started:
-            started[identity] = Operator(box, identity, kubeconfig)
+            started[identity] = Operator(box, identity, kubeconfig, http_port=18080 + len(started))
         return started[identity]
 
     yield operator
