@@ -32,8 +32,13 @@ def parser() -> argparse.ArgumentParser:
         return sub
 
     kind("consul", lambda session, o, emit: consul.follow(session, o.url, o.service, emit), "blocking queries")
-    sub = kind("etcd", lambda session, o, emit: etcd.follow(session, o.url, o.service, emit, o.prefix), "a watch")
+    sub = kind(
+        "etcd",
+        lambda session, o, emit: etcd.follow(session, o.url, o.service, emit, o.prefix, o.login),
+        "a watch",
+    )
     sub.add_argument("--prefix", default=etcd.PREFIX, help="of the keys (default: %(default)s)")
+    sub.add_argument("--login", nargs=2, metavar=("USER", "PASSWORD"), help="where etcd wants one")
     sub = kind(
         "nacos-http",
         lambda session, o, emit: nacos_http.follow(session, o.url, o.service, emit, o.every, o.group, o.namespace),

@@ -19,25 +19,48 @@ from localcluster.consumers.addresses import Emit, Weighted
 from localcluster.consumers.pauses import Pauses
 
 PREFIX = "services/"
+WITHIN, NEVER = aiohttp.ClientTimeout(total=10), aiohttp.ClientTimeout(total=None)
 
 
-async def follow(session: aiohttp.ClientSession, url: str, service: str, emit: Emit, prefix: str = PREFIX) -> None:
-    """For ever. While etcd does not answer the old list stays."""
+async def follow(
+    session: aiohttp.ClientSession,
+    url: str,
+    service: str,
+    emit: Emit,
+    prefix: str = PREFIX,
+    login: tuple[str, str] | None = None,
+) -> None:
+    """For ever. While etcd does not answer the old list stays.
+
+    Args:
+        login: user and password, where etcd wants them.
+    """
     key = f"{prefix}{service}/".encode()
     pauses = Pauses()
     while True:
         try:
-            await _read_and_watch(session, url, key, emit, pauses)
+            headers = await _logged_in(session, url, *login) if login else {}
+            await _read_and_watch(session, url, key, emit, pauses, headers)
         except (aiohttp.ClientError, TimeoutError) as error:
             print(f"etcd: {error!r}", file=sys.stderr, flush=True)
             await asyncio.sleep(pauses.after_failure())
 
 
-async def _read_and_watch(session: aiohttp.ClientSession, url: str, key: bytes, emit: Emit, pauses: Pauses) -> None:
+async def _logged_in(session: aiohttp.ClientSession, url: str, name: str, password: str) -> dict[str, str]:
+    """The header that says who asks."""
+    login = {"name": name, "password": password}
+    async with session.post(f"{url}/v3/auth/authenticate", json=login, timeout=WITHIN) as answer:
+        answer.raise_for_status()
+        return {"Authorization": (await answer.json())["token"]}
+
+
+async def _read_and_watch(
+    session: aiohttp.ClientSession, url: str, key: bytes, emit: Emit, pauses: Pauses, headers: dict[str, str]
+) -> None:
     """Until the watch ends."""
     whole = {"key": _encoded(key), "range_end": _encoded(after(key))}
     held: dict[str, Weighted] = {}
-    async with session.post(f"{url}/v3/kv/range", json=whole, timeout=aiohttp.ClientTimeout(total=10)) as answer:
+    async with session.post(f"{url}/v3/kv/range", json=whole, headers=headers, timeout=WITHIN) as answer:
         answer.raise_for_status()
         read: dict[str, Any] = await answer.json()
     for pair in read.get("kvs") or ():
@@ -45,7 +68,7 @@ async def _read_and_watch(session: aiohttp.ClientSession, url: str, key: bytes, 
     pauses.over()
     emit(held.values())
     begin = {"create_request": {**whole, "start_revision": str(int(read["header"]["revision"]) + 1)}}
-    async with session.post(f"{url}/v3/watch", json=begin, timeout=aiohttp.ClientTimeout(total=None)) as answer:
+    async with session.post(f"{url}/v3/watch", json=begin, headers=headers, timeout=NEVER) as answer:
         answer.raise_for_status()
         async for message in _messages(answer.content):
             result = message.get("result")

@@ -63,10 +63,15 @@ class Operator:
     def log(self) -> str:
         return (self._box.logs / f"operator-{self.identity}.log").read_text(errors="replace")
 
-    def counted(self, name: str, web: Web) -> float:
-        """What its `/metrics` have of one counter, for one workload."""
+    @property
+    def metrics(self) -> str:
+        """What it answers at `/metrics`."""
         with urllib.request.urlopen(f"http://{self._box.forward(self._http)}/metrics", timeout=5) as answer:
-            families = text_string_to_metric_families(answer.read().decode())
+            return str(answer.read().decode())
+
+    def counted(self, name: str, web: Web) -> float:
+        """What its metrics have of one counter, for one workload."""
+        families = text_string_to_metric_families(self.metrics)
         labels = {"namespace": web.namespace, "rollout": "web"}
         samples = [one for family in families for one in family.samples if one.name == name and one.labels == labels]
         return samples[0].value if samples else 0

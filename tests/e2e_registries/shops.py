@@ -22,9 +22,12 @@ from lossless.api import names
 from tests.e2e.operators import Operator, kill_at, sleep_until
 from tests.e2e.workloads import Manifest, Web
 from tests.e2e_registries.faulty_proxy import Fault
+from tests.traffic.registries.real_etcd import Etcd
 
 SETTLE = "1s"
 """How long the consumers here lag behind their registry, and more: each is told at once."""
+SAID_SOON = {"settle": "1s", "timeout": "4s"}
+"""A drain that is stalled before long, which the status says at once; mere waits it says every few seconds."""
 RAMP = 12.0
 """Seconds: more than an operator takes to start."""
 
@@ -103,13 +106,14 @@ class EtcdRegistry(OfOneServer):
     def held(self, service: str) -> Mapping[str, str]:
         begin = f"services/{service}/".encode()
         asked = {"key": _b64(begin), "range_end": _b64(begin[:-1] + b"0")}
-        answer = self.server.ask("/v3/kv/range", "POST", json.dumps(asked).encode())
-        assert answer is not None
-        pairs = json.loads(answer).get("kvs") or []
+        pairs = self.ask("kv/range", asked).get("kvs") or []
         return {
             base64.b64decode(pair["key"]).decode().rpartition("/")[2]: "" if pair.get("lease") else "under no lease"
             for pair in pairs
         }
+
+    def ask(self, what: str, said: dict[str, Any]) -> dict[str, Any]:
+        return Etcd(self.server.outside).ask(what, said)
 
 
 class ConsulRegistry(OfOneServer):

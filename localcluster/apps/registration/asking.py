@@ -30,10 +30,11 @@ def ask(
         connection.close()
 
 
-def demand(method: str, url: str, data: object = None) -> Any:
+def demand(method: str, url: str, data: object = None, headers: Mapping[str, str] | None = None) -> Any:
     """As `ask`, JSON both ways (an empty answer is None). Raises RegistryError for an error status too."""
     body = None if data is None else json.dumps(data).encode()
-    status, content = ask(method, url, body, {"Content-Type": "application/json"} if body else None)
+    typed = {"Content-Type": "application/json"} if body else {}
+    status, content = ask(method, url, body, {**typed, **(headers or {})})
     require(status, content, f"{method} {url}")
     return json.loads(content) if content.strip() else None
 

@@ -8,12 +8,15 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from localcluster import binaries
+
+APP = {"app": "sesame"}
+"""Who there is, if nobody else is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +46,26 @@ class Etcd:
         return (base64.b64decode(found[0].get("value", "")), int(found[0].get("lease", 0))) if found else None
 
     @contextmanager
-    def with_users(self) -> Iterator[None]:
-        """Authentication is on, and app / sesame may do anything below /app/."""
-        end = b64("/app0")
-        for what, said in (
+    def with_users(self, users: Mapping[str, str] = APP, prefix: str = "/app/") -> Iterator[None]:
+        """Authentication is on, and these users (their passwords by name) may do anything below the prefix."""
+        begin, end = b64(prefix), b64(prefix.removesuffix("/") + "0")
+        steps: list[tuple[str, dict[str, Any]]] = [
             ("user/add", {"name": "root", "password": "root"}),
             ("user/grant", {"user": "root", "role": "root"}),
             ("role/add", {"name": "app"}),
-            ("role/grant", {"name": "app", "perm": {"permType": "READWRITE", "key": b64("/app/"), "range_end": end}}),
-            ("user/add", {"name": "app", "password": "sesame"}),
-            ("user/grant", {"user": "app", "role": "app"}),
+            ("role/grant", {"name": "app", "perm": {"permType": "READWRITE", "key": begin, "range_end": end}}),
+            *(("user/add", {"name": name, "password": password}) for name, password in users.items()),
+            *(("user/grant", {"user": name, "role": "app"}) for name in users),
             ("enable", {}),
-        ):
+        ]
+        for what, said in steps:
             self.ask(f"auth/{what}", said)
         try:
             yield
         finally:
             token = self.ask("auth/authenticate", {"name": "root", "password": "root"})["token"]
             self.ask("auth/disable", {}, token)
-            for user in ("app", "root"):
+            for user in (*users, "root"):
                 self.ask("auth/user/delete", {"name": user})
             self.ask("auth/role/delete", {"role": "app"})
 
