@@ -163,9 +163,6 @@ class Container:
         """A further process in the container; it ends with it. Raises NotRunning, StartError."""
         if self._launch is None or self._process is None or not self._process.running:
             raise NotRunning(f"container {self.name} is not running")
-        wrapper: list[str] = []
-        if self._launch.wrapper:
-            wrapper = ["nsenter", f"--mount=/proc/{self._process.pid}/ns/mnt", "--"]
         process = Process(
             command,
             env=self._launch.env,
@@ -173,11 +170,24 @@ class Container:
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
-            wrapper=wrapper,
+            wrapper=self._way_into(self._process.pid),
         )
         self._commands.add(process)
         process.exited.add_done_callback(lambda _: self._commands.discard(process))
         return process
+
+    def _way_into(self, pid: int) -> list[str]:
+        """The command in front of another one that brings it to the container's mounts, and to its network where it has
+        made itself one: pods share the box's. Raises NotRunning."""
+        spaces = []
+        if self._launch is not None and self._launch.wrapper:
+            spaces.append(f"--mount=/proc/{pid}/ns/mnt")
+        try:
+            if os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net"):
+                spaces.append(f"--net=/proc/{pid}/ns/net")
+        except (FileNotFoundError, ProcessLookupError):
+            raise NotRunning(f"container {self.name} has just ended") from None
+        return ["nsenter", *spaces, "--"] if spaces else []
 
     async def run_command(self, command: list[str], timeout: float | None) -> tuple[int, str]:
         """Exit code and output of a command in the container. Raises NotRunning, TimeoutError.

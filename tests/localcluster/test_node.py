@@ -629,6 +629,14 @@ class TestKubeletApi:
         metrics = kubectl("get", "--raw", f"/api/v1/nodes/{node}/proxy/metrics/resource")
         assert f'container_cpu_usage_seconds_total{{container="c",namespace="{cluster.namespace}",pod="p"}}' in metrics
 
+    def test_exec_is_in_the_network_that_a_container_has_made_itself(self, cluster: Cluster) -> None:
+        cluster.create(pod("p", shell("c", "exec unshare --net sh -c 'echo alone; exec sleep 600'")))
+        cluster.until_ready("p")
+        cluster.says("p", "alone")
+        which = ("readlink", "/proc/self/ns/net")
+        inside = cluster.box.kubectl("exec", "p", "-n", cluster.namespace, "--", *which)
+        assert inside != cluster.box.run(which).stdout
+
     def test_logs_of_the_run_before(self, cluster: Cluster) -> None:
         cluster.create(pod("p", shell("c", "echo $$; exit 1")))
         cluster.until("p", lambda v: restarts(v) == 1, "has been restarted")
