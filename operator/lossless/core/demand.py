@@ -21,6 +21,8 @@ begun after that (up to 30 s), they are up to 30 s old, and an autoscaler looks 
 
 def needed(world: World, now: datetime) -> int:
     """As many pods as the load needs, in a release; 0: no more than are wanted, or it can't be told."""
+    if not (world.autoscalers or world.status.pods.needed):
+        return 0
     here, workload = autoscaler.scene(world), world.workload
     if workload is None or workload.recreate or not here.releasing or not autoscaler.is_enforced(world):
         return 0
@@ -32,13 +34,14 @@ def needed(world: World, now: datetime) -> int:
     return max((_needed_by(one, here) for one in world.autoscalers), default=0)
 
 
-def floor(world: World, needed: int, now: datetime) -> int:
+def floor(world: World, needed: int, until: datetime | None, now: datetime) -> int:
     """Serving pods don't fall below this by our doing, for the load; 0: there is no more to it than `capacity.floor`.
+    `until` is what `held_until` said.
 
     Where there is no room for more than are wanted, they could never be reached: the release would end there.
     """
-    workload, until = world.workload, held_until(world)
-    if workload is None or capacity.has_no_room(world, now) or (until is not None and now >= until):
+    workload = world.workload
+    if not needed or workload is None or capacity.has_no_room(world, now) or (until is not None and now >= until):
         return 0
     return min(needed, workload.wanted + workload.max_surge) if workload.max_surge else 0
 

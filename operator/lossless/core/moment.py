@@ -44,6 +44,8 @@ class Moment:
     """What the pods that ramp are given now; None: none does."""
     needed: int
     """How many pods the load needs (`lossless.core.demand`); 0: no more than are wanted."""
+    held_until: datetime | None
+    """How long pods stay for that at most; None: as long as others are on their way in."""
     needed_cold: frozenset[str]
     """Pods to be let in at once, warm or not, since fewer serve than the strategy tolerates, or the load needs
     (uids)."""
@@ -69,19 +71,21 @@ def at(world: World, now: datetime) -> Moment:
     coming = _coming(world, going, now)
     waited_for = deleted_only_if_ready(world, now)
     overload, needed = autoscaler.overload(world), demand.needed(world, now)
+    held_until = demand.held_until(world) if needed else None
     return Moment(
         world=world,
         now=now,
         surplus=leaving,
         going=going,
         shown_ready=waited_for.uid if waited_for else "",
-        floor=max(capacity.floor(world, now), demand.floor(world, needed, now)),
+        floor=max(capacity.floor(world, now), demand.floor(world, needed, held_until, now)),
         serving=len(capacity.serving(world)),
         established=established,
         tolerated=capacity.tolerated(world.workload, established) if world.workload else 0,
         slots=_slots(world, [pod for pod in coming if _may_warm_up(pod, world)]),
         ramp=_ramp(world, now),
         needed=needed,
+        held_until=held_until,
         needed_cold=_needed_cold(world, established, coming, needed if overload else None),
         overload=overload,
     )

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 from lossless.api import names
-from lossless.core import demand, leaving, way_out
+from lossless.core import leaving, way_out
 from lossless.core.moment import Moment
 from lossless.core.passage import Stage
 from lossless.core.plan import Plan, note
@@ -34,7 +34,7 @@ def plan_out(pod: Pod, here: Moment, spared: frozenset[str]) -> Plan:
             until = None
             if here.world.workload and here.floor > here.world.workload.wanted:
                 message = f"{here.serving} pods are serving and the load needs {needed}, by its autoscaler's metrics"
-                until = demand.held_until(here.world)
+                until = here.held_until
             return Plan(pod, Wait(passage.stage, "FloorHolds", message, passage.since or here.now, until))
         withdrawn = replace(
             passage, stage=Stage.WITHDRAWN, since=here.now, waiting_for="", withdrawn_at=here.now, gone_at=None
