@@ -54,7 +54,7 @@ def _not_handed_out(pod: Pod, here: Moment) -> Wait | None:
     absent = [one for one in pod.sightings if one.source in registries and one.presence is Presence.ABSENT]
     if not absent or not pod.able:
         return None
-    said = ", ".join(f"{one.source} ({one.evidence})" for one in absent)
+    said = ", ".join(one.text for one in absent)
     return Wait(Stage.ADMITTED, "NotHandedOut", f"let in, but not in {said}", pod.passage.admitted_at or here.now)
 
 

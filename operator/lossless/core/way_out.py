@@ -37,13 +37,11 @@ def gone_from_every_source(pod: Pod, moment: Moment) -> Wait | None:
     silent = [sighting for sighting in sources if sighting.presence is Presence.UNANSWERED]
     present = [sighting for sighting in sources if sighting.presence is Presence.PRESENT]
     if not present and silent:
-        said = ", ".join(f"{sighting.source} ({sighting.evidence})" for sighting in silent)
+        said = ", ".join(sighting.text for sighting in silent)
         return Wait(Stage.WITHDRAWN, "NotSeen", f"no answer from {said}", _start(pod, moment), _deadline(pod, moment))
     if not present:
         return None
-    listed = ", ".join(
-        f"{sighting.source} ({sighting.evidence})" if sighting.evidence else sighting.source for sighting in present
-    )
+    listed = ", ".join(sighting.text for sighting in present)
     return Wait(Stage.WITHDRAWN, "StillListed", f"still in {listed}", _start(pod, moment), _deadline(pod, moment))
 
 

@@ -36,6 +36,11 @@ class Sighting:
     alone: bool = False
     """It sends what comes to a node to the pods there alone, and of other workloads' has none ready on this one's."""
 
+    @property
+    def text(self) -> str:
+        """The source, and what there is to show for it."""
+        return f"{self.source} ({self.evidence})" if self.evidence else self.source
+
 
 @dataclass(frozen=True, slots=True)
 class Registered:
