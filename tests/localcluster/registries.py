@@ -64,8 +64,20 @@ class Consumer:
             held = self.held
             return held is not None and (held == wanted if isinstance(wanted, dict) else set(held) == wanted)
 
+        self._wait(holds, within, f"the consumer holds {wanted}")
+
+    def until_it_has_held(self, *wanted: set[str], within: float = WITHIN) -> None:
+        """Waits until it has held these addresses one after the other, each for however short a moment."""
+
+        def has_held() -> bool:
+            held = iter([{each.address for each in weighted} for _, weighted in self.lists])
+            return all(each in held for each in wanted)  # `in` reads on from where the one before was found
+
+        self._wait(has_held, within, f"the consumer has held {wanted} one after the other")
+
+    def _wait(self, predicate: Callable[[], bool], within: float, describe: str) -> None:
         try:
-            self._box.wait_until(holds, within, f"the consumer holds {wanted}", every=0.02)
+            self._box.wait_until(predicate, within, describe, every=0.02)
         except BoxError as error:
             error.add_note(f"It has held {self.lists}")
             raise

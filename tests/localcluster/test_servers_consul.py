@@ -135,8 +135,7 @@ def test_an_app_that_its_agent_has_forgotten_registers_again(cluster: Cluster, c
         consumer.until({address})
         service_id = registered(consul, name)[0]["Service"]["ID"]
         consul.agent("node-1").ask(f"/v1/agent/service/deregister/{quote(service_id)}", "PUT")
-        consumer.until(set())
-        consumer.until({address})
+        consumer.until_it_has_held({address}, set(), {address})
         cluster.says("one", '"did": "is not known any more"')
 
 

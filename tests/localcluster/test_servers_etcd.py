@@ -88,8 +88,7 @@ def test_an_app_whose_lease_was_revoked_registers_again(cluster: Cluster, server
         key = base64.b64encode(f"services/{cluster.namespace}/{address}".encode()).decode()
         (pair,) = json.loads(server.ask("/v3/kv/range", "POST", json.dumps({"key": key}).encode()) or b"")["kvs"]
         assert server.ask("/v3/lease/revoke", "POST", json.dumps({"ID": pair["lease"]}).encode()) is not None
-        consumer.until(set())
-        consumer.until({address})
+        consumer.until_it_has_held({address}, set(), {address})
 
 
 def test_an_app_that_dies_is_there_until_its_lease_ends(cluster: Cluster, server: Server) -> None:
