@@ -41,9 +41,15 @@ class FakeApi(Gateway):
     async def list(self, resource: Resource, namespace: str | None = None, label_selector: str = "") -> Listing:
         self._called("list", resource.plural, label_selector)
         self._version += 1
-        equal = dict(part.split("=") for part in label_selector.split(",") if "=" in part)
-        found = [raw for (kind, _), raw in self.objects.items() if kind == resource]
-        found = [raw for raw in found if equal.items() <= (raw["metadata"].get("labels") or {}).items()]
+        parts = label_selector.split(",")
+        equal = dict(part.split("=") for part in parts if "=" in part)
+        missing = {part[1:] for part in parts if part.startswith("!")}
+
+        def is_meant(raw: Raw) -> bool:
+            labels = raw["metadata"].get("labels") or {}
+            return equal.items() <= labels.items() and not missing & labels.keys()
+
+        found = [raw for (kind, _), raw in self.objects.items() if kind == resource and is_meant(raw)]
         return Listing(tuple(deepcopy(found)), str(self._version))
 
     async def pages(

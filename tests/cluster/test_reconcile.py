@@ -11,7 +11,7 @@ import pytest
 from lossless.api import names
 from lossless.api.resource import InFlight
 from lossless.cluster.act import Actor
-from lossless.cluster.adoption import SETTLES_WITHIN, Adoption
+from lossless.cluster.adoption import OBSERVED_WITHIN, SETTLES_WITHIN, Adoption
 from lossless.cluster.autoscaling import Autoscaling
 from lossless.cluster.disruptions import Disruptions
 from lossless.cluster.errors import Forbidden, Outdated
@@ -389,6 +389,28 @@ async def test_pods_that_only_their_replica_set_counts_are_found_after_a_moment(
     await made.turn()
     assert "list pods" in made.api.asked()
     assert names.ROLLOUT_LABEL in made.api.objects[PODS, "unlabelled"]["metadata"]["labels"]
+
+
+async def test_in_observe_mode_where_every_new_pod_is_without_our_label_the_moment_is_shorter() -> None:
+    made = shop(admitted("a"), mode="Observe")
+    await made.first_turns()
+    made.has(REPLICA_SETS, objects.replica_set("web-1", replicas=2, readyReplicas=2))
+    made.has(PODS, objects.pod("unlabelled", rollout=None), watched=False)
+    await made.turn()
+    made.now += timedelta(seconds=OBSERVED_WITHIN)
+    await made.turn()
+    assert made.store.pods.by_uid("uid-unlabelled") is not None
+
+
+async def test_pods_that_a_watch_tells_of_are_not_asked_for_and_stay_known() -> None:
+    made = shop(admitted("a"))
+    await made.first_turns()
+    made.has(REPLICA_SETS, objects.replica_set("web-1", replicas=2, readyReplicas=2))
+    await made.turn()
+    made.now += timedelta(seconds=SETTLES_WITHIN)
+    await made.turn()
+    assert ("list", "pods", f"app=web,!{names.ROLLOUT_LABEL}") in made.api.calls
+    assert made.store.pods.by_uid("uid-a") is not None
 
 
 async def test_somebody_elses_pods_with_the_same_labels_are_left_alone() -> None:

@@ -2,15 +2,18 @@
 
 They are those that ran before the LosslessRollout came, those made where the admission policy is not installed, and all
 of them in Observe mode, where nothing is labelled. What gives them away is that their controllers count other pods than
-we know. Then one LIST of the workload's pods finds them: at once when the workload is new to this process, else when
-that has lasted for a moment (a pod and its count never change at the same instant). Where the counts agree, as those of
-a thousand workloads do when the operator is started anew, nothing is listed.
+we know. Then one LIST of the workload's pods without our label finds them: at once when the workload is new to this
+process, else when that has lasted for a while (a pod and its count never change at the same instant, and on a busy
+control plane seconds apart). Where the counts agree, as those of a thousand workloads do when the operator is started
+anew, nothing is listed.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from lossless.api.names import ROLLOUT_LABEL
+from lossless.api.resource import Mode
 from lossless.cluster.gateway import Gateway, Listing
 from lossless.cluster.gather import pods_of
 from lossless.cluster.interest import Key
@@ -20,8 +23,10 @@ from lossless.cluster.store import Change, Store
 from lossless.cluster.workload import kind_of
 from lossless.core.world import Workload
 
-SETTLES_WITHIN: Final = 2.0
+SETTLES_WITHIN: Final = 10.0
 """Seconds for which counts may differ because of a change under way."""
+OBSERVED_WITHIN: Final = 2.0
+"""The same in Observe mode, where every new pod is one without our label."""
 LONGEST_PAUSE: Final = 60.0
 """Seconds between two LISTs at most, while the counts go on differing."""
 
@@ -31,7 +36,7 @@ class _Doubt:
     """The counts differ."""
 
     look_at: float
-    pause: float = SETTLES_WITHIN
+    pause: float
 
 
 @dataclass
@@ -68,7 +73,9 @@ class Adoption:
             self._doubts.pop(key, None)
             return None
         now = self.clock()
-        doubt = self._doubts.setdefault(key, _Doubt(now + SETTLES_WITHIN))
+        observes = rollout.spec is not None and rollout.spec.mode is Mode.OBSERVE
+        patience = OBSERVED_WITHIN if observes else SETTLES_WITHIN
+        doubt = self._doubts.setdefault(key, _Doubt(now + patience, patience))
         if now < doubt.look_at:
             return doubt.look_at - now
         await self._list(rollout, workload)
@@ -90,12 +97,12 @@ class Adoption:
         selector = kind.selector(self.store, rollout.namespace, workload.name) if kind else ""
         if not selector:
             return
-        listing = await self.gateway.list(PODS, rollout.namespace, selector)
+        listing = await self.gateway.list(PODS, rollout.namespace, f"{selector},!{ROLLOUT_LABEL}")
         owners = workload.owners
         ours = tuple(raw for raw in listing.items if (owner := Owner.of(raw)) and owner.uid in owners)
 
         def concerns(pod: SeenPod) -> bool:
-            return not pod.rollout and pod.core.group in owners
+            return ROLLOUT_LABEL not in pod.labels and pod.core.group in owners
 
         known = self.store.pods.uids("owner", *owners)
         for change in self.store.pods.replace(Listing(ours, listing.resource_version), concerns, known):
