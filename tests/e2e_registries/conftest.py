@@ -17,19 +17,18 @@ from localcluster.servers.eureka import eureka, peers
 from localcluster.servers.nacos import nacos
 from localcluster.servers.server import Server
 from tests.e2e.one_operator import _operator, operator  # noqa: F401
-from tests.e2e_registries.shops import (
+from tests.e2e_registries.registries import (
     NODES,
     ConsulRegistry,
     EtcdRegistry,
     EurekaPair,
     EurekaRegistry,
     FollowedRegistry,
-    FollowedShop,
-    Make,
     MisheardConsulRegistry,
     NacosRegistry,
     ProtectedNacosRegistry,
 )
+from tests.e2e_registries.shops import FollowedShop, Make
 from tests.installed import install
 from tests.localcluster.registries import made
 

@@ -10,10 +10,10 @@ import pytest
 from localcluster.load import Plan, running
 from tests.e2e.operators import Operator, wait_for_leader
 from tests.e2e_registries.faulty_proxy import Fault
+from tests.e2e_registries.registries import MisheardConsulRegistry
 from tests.e2e_registries.shops import (
     FollowedShop,
     Make,
-    MisheardConsulRegistry,
     go_on_without_registry,
     only,
     wait_until_answered,

@@ -27,6 +27,7 @@ from tests.e2e_registries.shops import (
     ramp_through_a_kill,
     storm,
     wait_until_answered,
+    wait_until_one_is,
 )
 from tests.localcluster.registries import made
 
@@ -69,12 +70,24 @@ class DubboRegistry:
         }
         return {each: 0.0 if f"{each}," in router else given.get(each, 1.0) for each in self._found(service)}
 
+    def said(self, service: str) -> str:
+        """To all consumers; empty: nothing."""
+        return self._said(service, "condition-router") + self._said(service, "configurators")
+
     def _found(self, service: str) -> list[str]:
         return self.zookeeper.children(f"/services/{service}")
 
     def _said(self, service: str, what: str) -> str:
         """A document of the only interface; groups are named after services here. Empty: there is none."""
         return self.zookeeper.read(f"/dubbo/config/dubbo/{INTERFACE}::{service}.{what}") or ""
+
+
+class DubboByQos(DubboRegistry):
+    """The same; but a provider is told itself, at a QoS port that lets strangers command."""
+
+    def spec(self, service: str) -> Mapping[str, Any]:
+        whole = super().spec(service)
+        return {**whole, "dubbo": {**whole["dubbo"], "via": "QoS"}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +106,8 @@ class DubboShop(Shop):
             self.registry.zookeeper.connect_string,
             app=self.namespace,
             group=self.namespace,
-            qos="off",
+            qos="pod",
+            more={"dubbo.application.qos-anonymous-access-permission-level": "PROTECTED"},
             delay=self.delay,
         )
         container = provider.container()
@@ -178,6 +192,25 @@ def test_a_storm_over_providers_that_start_closed_loses_nothing(dubbo: DubboShop
         storm(app)
         outcome = run.finish()
     assert not outcome.lost, outcome.explain()
+    app.wait_until_nothing_is_left()
+
+
+def test_a_release_by_qos_that_is_undone_on_its_way_loses_nothing(dubbo: DubboShop, operator: Operator) -> None:
+    by_qos = DubboByQos(dubbo.registry.zookeeper)
+    app = replace(dubbo, registry=by_qos, strategy=AT_ONCE).cared_for()
+    old = app.addresses()
+
+    def undone(run: LoadRun) -> None:
+        wait_until_one_is("Draining", app)
+        offline = old - set(by_qos.held(app.namespace))
+        assert offline, "a provider that is offline is registered no more"
+        assert not by_qos.said(app.namespace), "nobody else is told"
+        app.undo()
+        run.mark("undone")
+
+    outcome = released(app, meanwhile=undone)
+    assert not outcome.lost, outcome.explain()
+    assert app.addresses() == old
     app.wait_until_nothing_is_left()
 
 

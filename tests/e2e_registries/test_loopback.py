@@ -14,7 +14,8 @@ from localcluster.box import Box
 from localcluster.load.running import LoadRun
 from tests.e2e.operators import Operator
 from tests.e2e.workloads import Manifest
-from tests.e2e_registries.shops import SAID_SOON, EtcdRegistry, FollowedShop
+from tests.e2e_registries.registries import EtcdRegistry
+from tests.e2e_registries.shops import SAID_SOON, FollowedShop
 from tests.e2e_registries.test_release import released
 from tests.side_by_side import side_by_side
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from localcluster.load import Outcome, Plan, running
 from localcluster.load.running import LoadRun
 from tests.e2e.operators import Operator
+from tests.e2e_registries.registries import NacosRegistry
 from tests.e2e_registries.shops import (
     RAMP,
     FollowedShop,
     Make,
-    NacosRegistry,
     delete_in_mid_ramp,
     kill_in_each,
     only,

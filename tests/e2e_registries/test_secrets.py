@@ -16,7 +16,8 @@ from localcluster.box import Box
 from localcluster.load.running import LoadRun
 from localcluster.servers.etcd import etcd
 from tests.e2e.operators import Operator
-from tests.e2e_registries.shops import SAID_SOON, EtcdRegistry, FollowedShop, Make
+from tests.e2e_registries.registries import EtcdRegistry
+from tests.e2e_registries.shops import SAID_SOON, FollowedShop, Make
 from tests.e2e_registries.test_release import released
 from tests.localcluster.registries import made
 from tests.side_by_side import side_by_side
