@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import secrets
 import shutil
 import socket
 import subprocess
@@ -18,8 +17,9 @@ from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 from urllib.parse import quote
 
-from localcluster import binaries, components, gateway, health, kubeconfig, pki, preflight, registry
+from localcluster import binaries, components, gateway, health, pki, preflight, registry
 from localcluster.api import Api, ApiError
+from localcluster.credentials import ADMIN, CONTROLLER_MANAGER, KUBE_PROXY, SCHEDULER, Credentials
 from localcluster.errors import BoxError, CommandFailed
 from localcluster.init import HOST_IP
 from localcluster.kinds import Kinds, objects
@@ -28,12 +28,6 @@ from localcluster.process import Process
 
 T = TypeVar("T")
 
-ADMIN = "admin"
-CONTROLLER_MANAGER, SCHEDULER, KUBE_PROXY = (
-    "system:kube-controller-manager",
-    "system:kube-scheduler",
-    "system:kube-proxy",
-)
 TRAEFIK = "traefik"
 LAVISH = {"GOGC": os.environ.get("GOGC", "400")}
 """Memory for CPU: at Go's own 100 an API server uses a quarter more CPU to start, and a third less memory."""
@@ -100,11 +94,12 @@ class Box:
         self.pod_log_dir = self.logs / "pods"
         """As a kubelet lays it out: `<namespace>_<pod>_<uid>/<container>/<restart>.log`."""
         self.keep_logs = bool(name) if keep_logs is None else keep_logs
-        self.kubeconfig = self.directory / "kubeconfig"
-        """For processes outside the box. User `admin`, group `system:masters`."""
-        self.kubeconfig_inside = self.directory / "inside" / "kubeconfig"
-        """The same user, for processes inside the box."""
         self.node_names = [f"node-{number}" for number in range(1, nodes + 1)]
+        self._credentials = Credentials(self.directory, self.node_names)
+        self.kubeconfig = self._credentials.outside
+        """For processes outside the box. User `admin`, group `system:masters`."""
+        self.kubeconfig_inside = self._credentials.inside
+        """The same user, for processes inside the box."""
         self.has_gateway = gateway
         self._apiserver_flags = tuple(apiserver_flags)
         self._controller_manager_flags = tuple(controller_manager_flags)
@@ -112,7 +107,6 @@ class Box:
         self._namespace: Namespace | None = None
         self._processes: dict[str, Process] = {}
         self._ports: dict[str, int] = {}
-        self._tokens: dict[str, str] = {}
         self._binaries: dict[str, Path] = {}
         self._api: Api | None = None
         self._kinds: Kinds | None = None
@@ -166,8 +160,9 @@ class Box:
         self._namespace = Namespace()
         keys = pki.make(self.directory / "pki", components.API_ADDRESSES, components.API_NAMES)
         self._forward_known_ports()
-        self._write_credentials(keys.ca)
-        self._api = Api(self._ports["kube-apiserver"], keys.ca.read_text(), self._tokens[ADMIN])
+        port = self._ports["kube-apiserver"]
+        self._credentials.write(f"https://127.0.0.1:{port}")
+        self._api = Api(port, keys.ca.read_text(), self._credentials.token(ADMIN))
         self._kinds = Kinds(self._api)
         self._define_components(keys)
         # The API server waits for etcd by itself.
@@ -297,23 +292,7 @@ class Box:
         Args:
             inside: whether it is for processes inside the box.
         """
-        parts = user.split(":")
-        if len(parts) != 4 or parts[:2] != ["system", "serviceaccount"]:
-            raise BoxError(f"{user!r} is not of the form system:serviceaccount:<namespace>:<name>")
-        _, _, ns, name = parts
-        answer = self.api.request(
-            "POST",
-            f"/api/v1/namespaces/{ns}/serviceaccounts/{name}/token",
-            {
-                "apiVersion": "authentication.k8s.io/v1",
-                "kind": "TokenRequest",
-                "spec": {"expirationSeconds": 24 * 3600},
-            },
-        )
-        token = str(answer["status"]["token"])
-        where = "inside" if inside else "outside"
-        path = self.directory / "service-accounts" / where / f"{ns}_{name}.kubeconfig"
-        return self._write_kubeconfig(path, user, token, inside=inside, namespace=ns)
+        return self._credentials.of_service_account(self.api, user, inside=inside)
 
     # Running things.
 
@@ -456,33 +435,6 @@ class Box:
             routes = {listeners[name].fileno(): f"{HOST_IP}:{port}" for name, port in targets.items()}
             self.popen(self._forwarder_argv(routes), log="forward", pass_fds=list(routes))
 
-    def _write_kubeconfig(self, path: Path, user: str, token: str, *, inside: bool, namespace: str = "default") -> Path:
-        server = components.API_URL if inside else f"https://127.0.0.1:{self._ports['kube-apiserver']}"
-        ca = self.directory / "pki" / "ca.crt"
-        return kubeconfig.write(path, server=server, ca=ca, user=user, token=token, namespace=namespace)
-
-    def _write_credentials(self, ca: Path) -> None:
-        """Everybody's token and kubeconfig. Nodes are `system:node:<name>`, as kubelets are."""
-        groups = {
-            ADMIN: "system:masters",
-            CONTROLLER_MANAGER: "",
-            SCHEDULER: "",
-            KUBE_PROXY: "",
-            gateway.USER: "",
-            **{f"system:node:{name}": "system:nodes" for name in self.node_names},
-        }
-        self._tokens = {user: secrets.token_urlsafe(24) for user in groups}
-        tokens = self.directory / "tokens.csv"
-        tokens.touch(mode=0o600)
-        tokens.write_text("".join(f'{self._tokens[user]},{user},{user},"{groups[user]}"\n' for user in groups))
-        self._write_kubeconfig(self.kubeconfig, ADMIN, self._tokens[ADMIN], inside=False)
-        self._write_kubeconfig(self.kubeconfig_inside, ADMIN, self._tokens[ADMIN], inside=True)
-        for user, token in self._tokens.items():
-            self._write_kubeconfig(self._component_kubeconfig(user), user, token, inside=True)
-
-    def _component_kubeconfig(self, user: str) -> Path:
-        return self.directory / "inside" / f"{user.replace(':', '-')}.kubeconfig"
-
     @property
     def _found_kinds(self) -> Kinds:
         if self._kinds is None:
@@ -509,7 +461,7 @@ class Box:
         self._define(
             "kube-apiserver",
             components.kube_apiserver(
-                found["kube-apiserver"], keys, self.directory / "tokens.csv", self.version, self._apiserver_flags
+                found["kube-apiserver"], keys, self._credentials.tokens_file, self.version, self._apiserver_flags
             ),
             lambda: self.api.answers("/readyz"),
         )
@@ -517,7 +469,7 @@ class Box:
             "kube-controller-manager",
             components.kube_controller_manager(
                 found["kube-controller-manager"],
-                self._component_kubeconfig(CONTROLLER_MANAGER),
+                self._credentials.of(CONTROLLER_MANAGER),
                 keys,
                 self._controller_manager_flags,
             ),
@@ -527,13 +479,13 @@ class Box:
             self._define(name, self._node_argv(name, number), self._node_is_ready(name))
         self._define(
             "kube-scheduler",
-            components.kube_scheduler(found["kube-scheduler"], self._component_kubeconfig(SCHEDULER)),
+            components.kube_scheduler(found["kube-scheduler"], self._credentials.of(SCHEDULER)),
             lambda: self._healthy("kube-scheduler", "https", "/healthz"),
         )
         self._define(
             "kube-proxy",
             components.kube_proxy(
-                found["kube-proxy"], self._component_kubeconfig(KUBE_PROXY), (self.node_names or ["bare"])[0]
+                found["kube-proxy"], self._credentials.of(KUBE_PROXY), (self.node_names or ["bare"])[0]
             ),
             lambda: self._healthy("kube-proxy", "http", "/healthz"),
         )
@@ -543,7 +495,7 @@ class Box:
                 TRAEFIK,
                 components.traefik(binaries.traefik()),
                 lambda: self._healthy(TRAEFIK, "http", "/ping"),
-                KUBECONFIG=str(self._component_kubeconfig(gateway.USER)),
+                KUBECONFIG=str(self._credentials.of(gateway.USER)),
             )
 
     def _node_argv(self, name: str, number: int) -> list[str]:
@@ -554,7 +506,7 @@ class Box:
             "-m",
             "localcluster.node",
             f"--name={name}",
-            f"--kubeconfig={self._component_kubeconfig(f'system:node:{name}')}",
+            f"--kubeconfig={self._credentials.of(f'system:node:{name}')}",
             f"--pod-cidr=10.244.{number}.0/24",
             f"--logs={self.logs}",  # it adds `pods`
             f"--run={run}",
