@@ -74,7 +74,7 @@ def known(store: Store, seen: Workload) -> bool:
     rollout = store.rollouts.named(NS, "web")
     kind = kind_of(rollout.target) if rollout else None
     assert kind
-    return kind.counts(store, seen, list(kind.pods(store, seen)))
+    return not kind.counts(store, seen, list(kind.pods(store, seen))).differ
 
 
 class TestStatefulSet:

@@ -391,6 +391,25 @@ async def test_pods_that_only_their_replica_set_counts_are_found_after_a_moment(
     assert names.ROLLOUT_LABEL in made.api.objects[PODS, "unlabelled"]["metadata"]["labels"]
 
 
+async def test_nothing_is_listed_while_its_controllers_count_fewer_pods_than_are_known() -> None:
+    made = shop(admitted("a"), admitted("b"), live=1, ready=0)
+    await made.first_turns()
+    made.now += timedelta(seconds=SETTLES_WITHIN)
+    await made.turn()
+    assert "list pods" not in made.api.asked(), "they are only behind"
+
+
+async def test_a_pod_without_our_label_that_is_gone_is_missed() -> None:
+    made = shop(objects.pod("unlabelled", rollout=None), mode="Observe")
+    await made.first_turns()
+    made.has(REPLICA_SETS, objects.replica_set("web-1", replicas=0, readyReplicas=0))
+    del made.api.objects[PODS, "unlabelled"]
+    await made.turn()
+    made.now += timedelta(seconds=OBSERVED_WITHIN)
+    await made.turn()
+    assert made.store.pods.by_uid("uid-unlabelled") is None
+
+
 async def test_in_observe_mode_where_every_new_pod_is_without_our_label_the_moment_is_shorter() -> None:
     made = shop(admitted("a"), mode="Observe")
     await made.first_turns()

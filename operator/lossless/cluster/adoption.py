@@ -1,11 +1,10 @@
 """Finds the pods of a workload that do not carry our label: they are in no watch of ours.
 
 They are those that ran before the LosslessRollout came, those made where the admission policy is not installed, and all
-of them in Observe mode, where nothing is labelled. What gives them away is that their controllers count other pods than
-we know. Then one LIST of the workload's pods without our label finds them: at once when the workload is new to this
-process, else when that has lasted for a while (a pod and its count never change at the same instant, and on a busy
-control plane seconds apart). Where the counts agree, as those of a thousand workloads do when the operator is started
-anew, nothing is listed.
+of them in Observe mode, where nothing is labelled. What gives them away is that their controllers count more pods than
+we know (`counts.py`). Then one LIST of the workload's pods without our label finds them: at once when the workload is
+new to this process, else when that has lasted for a while, because counts are late on a busy control plane. Where
+nobody is missing, as of a thousand workloads when the operator is started anew, nothing is listed.
 """
 
 from collections.abc import Callable
@@ -33,7 +32,7 @@ LONGEST_PAUSE: Final = 60.0
 
 @dataclass(slots=True)
 class _Doubt:
-    """The counts differ."""
+    """Somebody may be missing."""
 
     look_at: float
     pause: float
@@ -62,14 +61,14 @@ class Adoption:
         Raises ClusterError when the API server can't be asked.
         """
         key = rollout.key
-        differs = self._differs(rollout, workload)
+        doubtful = self._is_doubtful(rollout, workload)
         if self._known.get(key) != workload.uid:
-            if differs:
+            if doubtful:
                 await self._list(rollout, workload)
-                differs = self._differs(rollout, workload)
+                doubtful = self._is_doubtful(rollout, workload)
             self._known[key] = workload.uid
             self._doubts.pop(key, None)
-        if not differs:
+        if not doubtful:
             self._doubts.pop(key, None)
             return None
         now = self.clock()
@@ -81,16 +80,21 @@ class Adoption:
         await self._list(rollout, workload)
         doubt.pause = min(LONGEST_PAUSE, doubt.pause * 2)
         doubt.look_at = now + doubt.pause
-        if self._differs(rollout, workload):
+        if self._is_doubtful(rollout, workload):
             return doubt.pause
         del self._doubts[key]
         return None
 
-    def _differs(self, rollout: SeenRollout, workload: Workload) -> bool:
+    def _is_doubtful(self, rollout: SeenRollout, workload: Workload) -> bool:
+        """Its controllers count somebody who is not known, or of whom no watch tells."""
         kind = kind_of(rollout.target)
         if kind is None:
             return False
-        return not kind.counts(self.store, workload, pods_of(self.store, rollout, workload))
+        pods = pods_of(self.store, rollout, workload)
+        counts = kind.counts(self.store, workload, pods)
+        # Of those that bear our label a watch tells everything, so nothing but others can be found.
+        are_watched = all(ROLLOUT_LABEL in pod.labels for pod in pods)
+        return counts.some_are_unknown if are_watched else counts.differ
 
     async def _list(self, rollout: SeenRollout, workload: Workload) -> None:
         kind = kind_of(rollout.target)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lossless.api.quantities import resolve
+from lossless.cluster.counts import Counts
 from lossless.cluster.node_fit import may_stay
 from lossless.cluster.observed import SeenPod
 from lossless.cluster.observed_sets import SeenControllerRevision, SeenDaemonSet
@@ -35,17 +36,18 @@ class DaemonSetKind:
     def pods(self, store: Store, workload: Workload) -> Iterator[SeenPod]:
         yield from store.pods.where("owner", workload.uid)
 
-    def counts(self, store: Store, workload: Workload, pods: Sequence[SeenPod]) -> bool:
+    def counts(self, store: Store, workload: Workload, pods: Sequence[SeenPod]) -> Counts:
         """Its controller counts nodes, and of each the oldest pod (daemon_controller.go, updateDaemonSetStatus)."""
-        seen = store.daemon_sets.by_uid(workload.uid)
-        if seen is None:
-            return True
         oldest: dict[str, SeenPod] = {}
         for pod in sorted(pods, key=lambda one: (one.core.created_at, one.name)):
             if pod.core.node:
                 oldest.setdefault(pod.core.node, pod)
-        ready = sum(1 for pod in oldest.values() if pod.core.ready)
-        return seen.nodes == len(oldest) and (seen.ready == ready or seen.misscheduled > 0)
+        known = len(oldest), sum(1 for pod in oldest.values() if pod.core.ready)
+        seen = store.daemon_sets.by_uid(workload.uid)
+        if seen is None:
+            return Counts(known, known)
+        # Those that are where they should not be are not counted as ready, and nobody says which they are.
+        return Counts((seen.nodes, known[1] if seen.misscheduled else seen.ready), known)
 
     def is_stale(self, store: Store, namespace: str, name: str) -> bool:
         """None of the revisions that we know is made from its template."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from lossless.cluster.counts import Counts
 from lossless.cluster.observed import SeenPod
 from lossless.cluster.store import Store
 from lossless.core.world import Workload
@@ -16,8 +17,10 @@ class OfReplicaSets:
         for group in workload.groups:
             yield from store.pods.where("owner", group.uid)
 
-    def counts(self, store: Store, workload: Workload, pods: Sequence[SeenPod]) -> bool:
+    def counts(self, store: Store, workload: Workload, pods: Sequence[SeenPod]) -> Counts:
         sets = list(store.replica_sets.where("owner", workload.uid))
-        counted = sum(one.replicas for one in sets), sum(one.ready for one in sets)
         live = [pod.core for pod in pods if pod.core.live]
-        return counted == (len(live), sum(1 for pod in live if pod.ready))
+        return Counts(
+            controllers=(sum(one.replicas for one in sets), sum(one.ready for one in sets)),
+            known=(len(live), sum(1 for pod in live if pod.ready)),
+        )

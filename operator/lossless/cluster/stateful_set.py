@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from lossless.api.quantities import resolve
+from lossless.cluster.counts import Counts
 from lossless.cluster.observed import SeenPod
 from lossless.cluster.observed_sets import SeenStatefulSet
 from lossless.cluster.resources import STATEFUL_SETS, Raw, Resource
@@ -35,11 +36,11 @@ class StatefulSetKind:
     def pods(self, store: Store, workload: Workload) -> Iterator[SeenPod]:
         yield from store.pods.where("owner", workload.uid)
 
-    def counts(self, store: Store, workload: Workload, pods: Sequence[SeenPod]) -> bool:
+    def counts(self, store: Store, workload: Workload, pods: Sequence[SeenPod]) -> Counts:
         """Its controller counts pods to their very end (stateful_set_control.go, computeReplicaStatus)."""
         seen = store.stateful_sets.by_uid(workload.uid)
-        ready = sum(1 for pod in pods if pod.core.ready and pod.core.phase == "Running")
-        return seen is None or (seen.replicas, seen.ready) == (len(pods), ready)
+        known = len(pods), sum(1 for pod in pods if pod.core.ready and pod.core.phase == "Running")
+        return Counts((seen.replicas, seen.ready) if seen else known, known)
 
     def is_stale(self, store: Store, namespace: str, name: str) -> bool:
         """Nothing is between it and its pods."""

@@ -5,6 +5,7 @@ from typing import Final, Protocol
 
 from lossless.api.resource import TargetRef
 from lossless.cluster import argo_rollout, daemon_set, deployment, stateful_set
+from lossless.cluster.counts import Counts
 from lossless.cluster.observed import SeenPod
 from lossless.cluster.resources import Raw, Resource
 from lossless.cluster.store import Store
@@ -35,8 +36,8 @@ class WorkloadKind(Protocol):
         """Its pods, as far as they are known."""
         ...
 
-    def counts(self, store: Store, workload: Workload, pods: Sequence[SeenPod]) -> bool:
-        """Its controllers count as many pods, and ready ones, as there are here: else some are in no watch."""
+    def counts(self, store: Store, workload: Workload, pods: Sequence[SeenPod]) -> Counts:
+        """Its pods, as its controllers count them and as they are known."""
         ...
 
     def is_stale(self, store: Store, namespace: str, name: str) -> bool:
