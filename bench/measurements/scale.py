@@ -35,6 +35,8 @@ def scale(bed: Testbed) -> Iterator[Figure]:
         _create(bed, [(namespace, f"web-{number}") for namespace in namespaces for number in range(rollouts)], PODS)
         _wait_until_admitted(bed, total * PODS)
         bed.say(f"{total} LosslessRollouts and {total * PODS} pods after {time.time() - began:.0f} s")
+        _wait_until_settled(bed)
+        bed.say(f"… and all that was counted of them {time.time() - began:.0f} s")
         yield from _started(bed, total)
         yield from nobody_changes_anything(bed, "scale.idle", seconds)
         yield from _released(bed, namespaces, at_once)
@@ -59,6 +61,17 @@ def one_large(bed: Testbed) -> Iterator[Figure]:
         yield Figure("one-large.seconds", f"a release of {pods} pods at 25 %/25 %", seconds, "s")
         yield _door_in("one-large", timeline, began)
         yield from _cost("one-large", _calls(bed, namespace, began), pods, before, after)
+
+
+def _wait_until_settled(bed: Testbed) -> None:
+    """The cluster's own controllers are minutes behind with counting so many pods."""
+
+    def is_so() -> bool:
+        before = bed.scrape()
+        time.sleep(2 * STATUS_LAG)
+        return not any(kind.startswith("patch ") for kind in bed.scrape().requests_since(before))
+
+    bed.box.wait_until(is_so, 1800, "the operator has nothing left to write", every=1)
 
 
 def _started(bed: Testbed, rollouts: int) -> Iterator[Figure]:
