@@ -49,8 +49,10 @@ def cold(bed: Testbed) -> Iterator[Figure]:
     means = "the same of pods that are never cold"
     detail = {"release": _told(never), "before": _told(before)}
     yield Figure("cold.never.p99", means, never.p99 / before.p99, "times", detail=detail)
-    lost = sum(len(one.lost) for one in (plain, ramped, warmed, never))
-    yield Figure("cold.lost", "requests lost in all four", lost, "requests", 0)
+    four = {"without": plain, "with a ramp": ramped, "warmed": warmed, "never cold": never}
+    lost = sum(len(one.lost) for one in four.values())
+    detail = {name: dict(one.lost_by_cause) for name, one in four.items()}
+    yield Figure("cold.lost", "requests lost in all four", lost, "requests", 0, detail=detail)
 
 
 def _released(bed: Testbed, warmup: Mapping[str, Any], flags: Sequence[str] = COLD) -> tuple[Outcome, Outcome]:
@@ -77,6 +79,8 @@ def _released(bed: Testbed, warmup: Mapping[str, Any], flags: Sequence[str] = CO
             bed.available(namespace, NAME, timeout=600)
             time.sleep(STATUS_LAG)
             outcome = run.finish()
+            if outcome.lost:
+                bed.say(outcome.explain())
             return outcome.window("warm", "release"), outcome.window("release")
 
 

@@ -40,6 +40,8 @@ def ramp(bed: Testbed) -> Iterator[Figure]:
             bed.say(f"left out: {error}")
             continue
         lost[name] = len(outcome.lost)
+        if outcome.lost:
+            bed.say(outcome.explain())
         measured = rates(outcome.results, step=STEP)[pod]
         line = {
             mark: on_the_line((mark / seconds) ** POWERS[curve], serving(way)) for mark in range(EVERY, seconds, EVERY)
