@@ -9,8 +9,8 @@ import pytest
 
 from lossless.cluster.errors import Forbidden, Unavailable
 from lossless.cluster.gather import Asked, Gathered, gather
-from lossless.cluster.preflight import INGRESSES, ONCE_MORE
-from lossless.cluster.resources import DEPLOYMENTS, REPLICA_SETS, ROLLOUTS, SERVICES, Resource
+from lossless.cluster.preflight import ONCE_MORE
+from lossless.cluster.resources import DEPLOYMENTS, INGRESSES, REPLICA_SETS, ROLLOUTS, SERVICES, Resource
 from tests.cluster import objects
 from tests.cluster.test_reconcile import KEY, Shop, admitted, shop
 from tests.traffic.routes.given import destination_rule, http_route, ref, to, virtual_service

@@ -13,7 +13,7 @@ import pytest
 from lossless.cluster.errors import Outdated
 from lossless.cluster.gather import Asked, Gathered, gather
 from lossless.cluster.observed import SeenRollout
-from lossless.cluster.ramping import ATTEMPTS, LAG, LINGER, Ramping
+from lossless.cluster.ramping import LAG, LINGER, Ramping
 from lossless.cluster.resources import (
     DEPLOYMENTS,
     ENDPOINT_SLICES,
@@ -23,6 +23,7 @@ from lossless.cluster.resources import (
     SERVICES,
     Resource,
 )
+from lossless.cluster.splits import ATTEMPTS
 from lossless.cluster.store import Store
 from lossless.core.world import RampStep
 from lossless.traffic.services import SERVICE_NAME

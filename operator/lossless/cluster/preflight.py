@@ -20,15 +20,14 @@ from lossless.cluster.errors import ClusterError, Forbidden, NotFound
 from lossless.cluster.gateway import Gateway
 from lossless.cluster.gather import Gathered, selecting
 from lossless.cluster.interest import Key
-from lossless.cluster.ramping import DESTINATION_RULES, NOT_OURS, NOT_THERE, resource_of
-from lossless.cluster.resources import Raw, Resource
+from lossless.cluster.resources import DESTINATION_RULES, INGRESSES, Raw
+from lossless.cluster.route_reads import NOT_OURS, NOT_THERE, listed, resource_of
 from lossless.cluster.store import Store
 from lossless.cluster.workload import kind_of
 from lossless.traffic.routes import findings as route_findings
 from lossless.traffic.routes.policies import obeys_destination_rules
 from lossless.traffic.services import Service
 
-INGRESSES: Final = Resource("networking.k8s.io", "v1", "ingresses")
 ONCE_MORE: Final = timedelta(minutes=1)
 
 _log = logging.getLogger(__name__)
@@ -110,25 +109,18 @@ class Preflight:
                 refused[str(ref)] = NOT_THERE
             except Forbidden:
                 refused[str(ref)] = NOT_OURS
-        by_istio = any(obeys_destination_rules(document) for document in routes.values())
+        obeyed = gathered.world.affine or any(obeys_destination_rules(document) for document in routes.values())
         facts = route_findings.RouteFacts(
             namespace=namespace,
             rollout=gathered.rollout.name,
             services=services,
             ramps=spec.warmup.ramp is not None,
             routes=routes,
-            policies=await self._list(DESTINATION_RULES, namespace) if by_istio or gathered.world.affine else (),
-            ingresses=await self._list(INGRESSES, namespace) if services else (),
+            policies=await listed(self._gateway, DESTINATION_RULES, namespace) if obeyed else (),
+            ingresses=await listed(self._gateway, INGRESSES, namespace) if services else (),
             affine=gathered.world.affine,
         )
         return refused | route_findings.refusals(facts), route_findings.find(facts)
-
-    async def _list(self, resource: Resource, namespace: str) -> Sequence[Raw]:
-        """None where the kind is not there, or not ours to read (components/without-routes)."""
-        try:
-            return (await self._gateway.list(resource, namespace)).items
-        except (NotFound, Forbidden):
-            return ()
 
     def _facts(self, gathered: Gathered, gate_injection_works: bool | None) -> Facts | None:
         world, wanted = gathered.world, self._spec(gathered)

@@ -5,10 +5,10 @@ What is done, and in which order, so that no gateway ever sends a request where 
 - going in: the warm-up Service and the EndpointSlice with the pods; the routes with a share of nothing; and only when
   gateways have had the time to know of all that (`LAG`), shares;
 - a pod that is let in, or has to go, loses its share first, and leaves the slice afterwards;
-- coming out: the owner's text is back in the routes; for a while (`LINGER`) the slice has pods that serve in it, for
-  gateways that are late; then it is deleted.
+- coming out: nothing of ours is left of the split (`lossless.cluster.splits`); for a while (`LINGER`) the slice has
+  pods that serve in it, for gateways that are late; then it is deleted.
 
-What a process has to know that is started in the middle of this is on the routes and the slices.
+What a process has to know that is started in the middle of this is on the routes, beside them, and on the slices.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,33 +16,30 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from lossless.api.routes import RouteKind, RouteRef
-from lossless.cluster.errors import Conflict, Forbidden, NotFound, Outdated
-from lossless.cluster.gateway import Gateway, PatchType
+from lossless.api.routes import RouteRef
+from lossless.cluster.errors import Forbidden, NotFound
+from lossless.cluster.gateway import Gateway
 from lossless.cluster.gather import Gathered
 from lossless.cluster.interest import Key
-from lossless.cluster.observed import SeenPod, SeenRollout
-from lossless.cluster.resources import SERVICES, Raw, Resource
+from lossless.cluster.observed import SeenPod
+from lossless.cluster.resources import SERVICES
+from lossless.cluster.route_reads import NOT_OURS, NOT_THERE
+from lossless.cluster.splits import RouteSplit, lying, split_of
 from lossless.cluster.store import Store
 from lossless.cluster.warmup_backend import OURS, WarmupBackend, owner_of
 from lossless.core.world import RampStep
-from lossless.traffic.routes import edit, status
+from lossless.traffic.routes import status
 from lossless.traffic.routes.kinds import KINDS
-from lossless.traffic.routes.policies import obeys_destination_rules
-from lossless.traffic.routes.route import Route, Split, names_ours
+from lossless.traffic.routes.route import Split, names_ours
 from lossless.traffic.routes.status import Answer
 from lossless.traffic.routes.warmup_service import PortsClash, warmup_name
 
 LAG: Final = timedelta(seconds=3)
 """What gateways take to know of a change at the most: Traefik gathers changes for 2 s (providersThrottleDuration)."""
-DESTINATION_RULES: Final = Resource("networking.istio.io", "v1", "destinationrules")
 LINGER: Final = timedelta(seconds=30)
 """For so long after a ramp the warm-up Service still leads to pods that serve: a gateway without CPU was seen to follow
 a change 4 s late."""
 STAND_INS: Final = 3
-NOT_THERE: Final = "it is not there"
-NOT_OURS: Final = "the operator may not read it (ClusterRole lossless-operator-routes)"
-ATTEMPTS: Final = 4
 
 
 @dataclass
@@ -50,7 +47,7 @@ class _Known:
     """What this process knows of one LosslessRollout's routes. All of it can be found out again."""
 
     backend: WarmupBackend
-    documents: dict[RouteRef, Raw] = field(default_factory=dict)
+    splits: dict[RouteRef, RouteSplit] = field(default_factory=dict)
     since: datetime | None = None
     """When the split was first laid: gateways know of it by `LAG` later."""
     refusals: dict[str, str] = field(default_factory=dict)
@@ -94,8 +91,8 @@ class Ramping:
     def lag(self, key: Key) -> timedelta:
         """How late the slowest gateway of these routes follows a change, on average."""
         known = self._known.get(key)
-        documents = known.documents.items() if known else ()
-        return max((status.follows_after(ref.kind, document) for ref, document in documents), default=timedelta(0))
+        splits = known.splits.values() if known else ()
+        return max((status.follows_after(one.ref.kind, one.document) for one in splits), default=timedelta(0))
 
     async def give_back(self, namespace: str, name: str) -> float | None:
         """The LosslessRollout is gone: its splits come out of every route of the namespace, and in a while, what was
@@ -108,12 +105,10 @@ class Ramping:
         known = self._know((namespace, name))  # Looked at anew: who takes the workload away takes the Service with it.
         await known.backend.look()
         taken_out = False
-        for kind, route in KINDS.items():
-            for document in await self._list(route, namespace):
-                if name in edit.rollouts_on(document):
-                    taken_out = True
-                    ref = RouteRef(kind=kind, name=document["metadata"]["name"])
-                    await self._edit(ref, namespace, lambda now: edit.take_out(route, now, name))  # noqa: B023
+        for split in await lying(self._gateway, namespace):
+            if split.key == (namespace, name):
+                taken_out = True
+                await split.take_out()
         until = self._kept_until(known, taken_out)
         if until is not None:
             await known.backend.keep(until)
@@ -123,16 +118,12 @@ class Ramping:
         return None
 
     async def left_over(self, namespaces: Iterable[str | None]) -> set[Key]:
-        """LosslessRollouts of which a process before this one has left something: in a route, named by it or not any
+        """LosslessRollouts of which a process before this one has left something: on a route, named by it or not any
         more, or behind one. They may be no more themselves. Found once, at the start.
         """
         for namespace in namespaces:
-            for kind, route in KINDS.items():
-                for document in await self._list(route, namespace):
-                    said = {"apiVersion": route.api_version, "kind": str(kind), **document}  # A LIST leaves them out.
-                    for name in edit.rollouts_on(document):
-                        known = self._know((document["metadata"]["namespace"], name))
-                        known.documents[RouteRef(kind=kind, name=document["metadata"]["name"])] = said
+            for split in await lying(self._gateway, namespace):
+                self._know(split.key).splits[split.ref] = split
             for made in (await self._gateway.list(SERVICES, namespace, OURS)).items:
                 if name := owner_of(made):
                     self._know((made["metadata"]["namespace"], name))
@@ -145,18 +136,18 @@ class Ramping:
         self, gathered: Gathered, known: _Known, routes: Sequence[RouteRef], step: RampStep, pods: Sequence[SeenPod]
     ) -> float | None:
         rollout, now, backend = gathered.rollout, self._clock(), known.backend
-        await self._leave(rollout, known, [ref for ref in known.documents if ref not in routes])
+        await self._leave(known, [ref for ref in known.splits if ref not in routes])
         services = self._services(gathered)
         known.refusals = {}
         for ref in routes:
-            await self._read(rollout, known, ref)
+            await self._read(rollout.key, known, ref)
         stables = [
             one.raw
             for one in self._store.services.where("namespace", rollout.namespace)
             if one.name in services
             and any(
-                names_ours(KINDS[ref.kind], document, frozenset({one.name}))
-                for ref, document in known.documents.items()
+                names_ours(KINDS[split.ref.kind], split.document, frozenset({one.name}))
+                for split in known.splits.values()
             )
         ]
         if not stables:
@@ -174,26 +165,25 @@ class Ramping:
         leave = [pod for uid, pod in gathered.pods.items() if uid in backend.pods - ramp and pod.core.live]
         await backend.lead_to([*pods, *leave], gathered)
         if known.since is None:
-            is_split = any(rollout.name in edit.rollouts_on(document) for document in known.documents.values())
-            known.since = (backend.since if is_split else None) or now
+            lies = any(split.lies for split in known.splits.values())
+            known.since = (backend.since if lies else None) or now
         ready = now >= known.since + LAG
-        share = step.share if ready else 0.0
-        for ref in list(known.documents):
-            await self._lay(rollout, known, ref, services, share)
+        wanted = Split(rollout.name, services, warmup_name(rollout.name), step.share if ready else 0.0)
+        for ref in list(known.splits):
+            await self._lay(known, ref, wanted)
         await backend.lead_to(pods, gathered)
         return None if ready else (known.since + LAG - now).total_seconds()
 
     async def _out(self, gathered: Gathered, known: _Known, routes: Sequence[RouteRef]) -> float | None:
-        """Back to the owner's text, and when gateways have had more than enough time to know of it, away with the rest.
+        """Away with the split, and when gateways have had more than enough time to know of it, with the rest.
 
         Until then the warm-up Service leads to pods that serve: whoever is late loses nothing.
         """
-        rollout = gathered.rollout
         if not known.looked:
             for ref in routes:  # A process before this one may have left something there.
-                await self._read(rollout, known, ref)
+                await self._read(gathered.rollout.key, known, ref)
             known.looked = True
-        taken_out = await self._leave(rollout, known, list(known.documents))
+        taken_out = await self._leave(known, list(known.splits))
         known.since = None
         until = self._kept_until(known, taken_out)
         if until is None:
@@ -221,80 +211,39 @@ class Ramping:
         serving = [gathered.pods[pod.uid] for pod in gathered.world.pods if pod.serving]
         return [pod for pod in serving if pod.uid in known.backend.pods] or serving[:STAND_INS]
 
-    async def _leave(self, rollout: SeenRollout, known: _Known, refs: Sequence[RouteRef]) -> bool:
-        """The owner's text is back in these routes. Whether anything of ours was in one."""
+    async def _leave(self, known: _Known, refs: Sequence[RouteRef]) -> bool:
+        """Nothing of ours is left on these routes. Whether anything was there."""
         was_there = False
         for ref in refs:
-            route = KINDS[ref.kind]
-            if rollout.name in edit.rollouts_on(known.documents[ref]):
-                was_there = True
-                await self._edit(ref, rollout.namespace, lambda now: edit.take_out(route, now, rollout.name))  # noqa: B023
+            was_there = was_there or known.splits[ref].lies
+            await known.splits[ref].take_out()
             # The next ramp begins with a look at what its owner has made of it meanwhile.
-            known.documents.pop(ref)
+            known.splits.pop(ref)
         return was_there
 
-    async def _lay(
-        self, rollout: SeenRollout, known: _Known, ref: RouteRef, services: frozenset[str], share: float
-    ) -> None:
-        route = KINDS[ref.kind]
-        policies = await self._policies(known.documents[ref], rollout.namespace)
-
-        def laid(document: Raw) -> edit.Change:
-            said = status.taken(document)
-            if share and said.answer is Answer.REFUSED:
-                known.refusals[str(ref)] = said.evidence
-            allowed = 0.0 if said.answer is Answer.REFUSED else share
-            split = Split(rollout.name, services, warmup_name(rollout.name), allowed)
-            change = edit.lay(route, document, split, policies)
-            if change.refusal:
-                known.refusals[str(ref)] = change.refusal
-            return change
-
-        if laid(known.documents[ref]).patch is not None:
-            after = await self._edit(ref, rollout.namespace, laid)
-            if after is None:
-                known.documents.pop(ref)
-            else:
-                known.documents[ref] = after
-
-    async def _edit(self, ref: RouteRef, namespace: str, how: Callable[[Raw], edit.Change]) -> Raw | None:
-        """Edit a route as it is now. Its gateway writes its status whenever we have, so what was read before is old.
-
-        Raises:
-            Outdated: it was changed each time between our look and our write.
-        """
-        resource = resource_of(ref.kind)
-        for _ in range(ATTEMPTS):
-            try:
-                document = await self._gateway.get(resource, namespace, ref.name)
-                change = how(document)
-                if change.patch is None:
-                    return document
-                return await self._gateway.patch(resource, namespace, ref.name, change.patch, kind=PatchType.MERGE)
-            except NotFound:
-                return None
-            except Conflict:
-                continue
-        raise Outdated(f"{ref} changes all the time")
-
-    async def _policies(self, document: Raw, namespace: str) -> Sequence[Raw]:
-        if not obeys_destination_rules(document):
-            return ()
+    async def _lay(self, known: _Known, ref: RouteRef, wanted: Split) -> None:
         try:
-            return (await self._gateway.list(DESTINATION_RULES, namespace)).items
+            refusal = await known.splits[ref].lay(wanted)
         except NotFound:
-            return ()
-
-    async def _read(self, rollout: SeenRollout, known: _Known, ref: RouteRef) -> None:
-        """Have this route as it was last seen; as it is now where it was refused, which its gateway may take back."""
-        if ref in known.documents and status.taken(known.documents[ref]).answer is not Answer.REFUSED:
+            known.splits.pop(ref)
             return
+        if refusal:
+            known.refusals[str(ref)] = refusal
+
+    async def _read(self, key: Key, known: _Known, ref: RouteRef) -> None:
+        """Have this route as it was last seen; as it is now where it was refused, which its gateway may take back."""
+        split = known.splits.get(ref)
+        if split and split.document and status.taken(split.document).answer is not Answer.REFUSED:
+            return
+        split = split or split_of(self._gateway, key, ref)
         try:
-            known.documents[ref] = await self._gateway.get(resource_of(ref.kind), rollout.namespace, ref.name)
+            await split.read()
         except NotFound:
             known.refusals[str(ref)] = NOT_THERE
         except Forbidden:
             known.refusals[str(ref)] = NOT_OURS
+        else:
+            known.splits[ref] = split
 
     def _services(self, gathered: Gathered) -> frozenset[str]:
         """The Services that select the workload's pods."""
@@ -304,17 +253,3 @@ class Ramping:
             for one in self._store.services.where("namespace", gathered.rollout.namespace)
             if any(one.selects(each) for each in labels)
         )
-
-    async def _list(self, route: Route, namespace: str | None) -> Sequence[Raw]:
-        """None where the kind is not there, or not ours to read: then nothing of ours can be in it either."""
-        try:
-            return (await self._gateway.list(resource_of(route.kind), namespace)).items
-        except (NotFound, Forbidden):
-            return ()
-
-
-def resource_of(kind: RouteKind) -> Resource:
-    """Where the API server has the routes of this kind."""
-    route = KINDS[kind]
-    group, _, version = route.api_version.rpartition("/")
-    return Resource(group, version, route.plural)
