@@ -10,7 +10,15 @@ import pytest
 from lossless.cluster.errors import Forbidden, Unavailable
 from lossless.cluster.gather import Asked, Gathered, gather
 from lossless.cluster.preflight import ONCE_MORE
-from lossless.cluster.resources import DEPLOYMENTS, INGRESSES, REPLICA_SETS, ROLLOUTS, SERVICES, Resource
+from lossless.cluster.resources import (
+    DEPLOYMENTS,
+    INGRESS_CLASSES,
+    INGRESSES,
+    REPLICA_SETS,
+    ROLLOUTS,
+    SERVICES,
+    Resource,
+)
 from tests.cluster import objects
 from tests.cluster.test_reconcile import KEY, Shop, admitted, shop
 from tests.traffic.routes.given import destination_rule, http_route, ref, to, virtual_service
@@ -146,6 +154,21 @@ async def test_a_hashing_destination_rule_is_known_of_before_any_pod_ramps() -> 
     made.has(RULES, hashed, watched=False)
     await made.turn()
     assert "consistentHash" in said(made)["RouteNotSplit"]
+
+
+async def test_an_ingress_whose_controller_may_not_know_canaries_is_known_of_before_any_pod_ramps() -> None:
+    made = at_rest(**ramping("Ingress"))
+    path = {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "web", "port": {"number": 80}}}}
+    spec = {"ingressClassName": "alb", "rules": [{"http": {"paths": [path]}}]}
+    made.has(INGRESSES, {"metadata": objects.metadata("front"), "spec": spec}, watched=False)
+    await made.turn()
+    assert said(made)["RouteNotSplit"].endswith("Ingress front: its IngressClass alb is not there")
+    made.has(
+        INGRESS_CLASSES, {"metadata": {"name": "alb"}, "spec": {"controller": "ingress.k8s.aws/alb"}}, watched=False
+    )
+    made.now += ONCE_MORE
+    await made.turn()
+    assert "its IngressClass alb is of ingress.k8s.aws/alb" in said(made)["RouteNotSplit"]
 
 
 async def test_a_hash_over_addresses_is_found_where_pods_are_swapped_for_a_hash() -> None:

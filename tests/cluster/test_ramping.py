@@ -33,17 +33,17 @@ from tests.cluster.fake_api import FakeApi
 NS, KEY = objects.NAMESPACE, (objects.NAMESPACE, "web")
 NOON = datetime(2026, 1, 1, 12, 0, 30, tzinfo=UTC)
 ROUTES = Resource("gateway.networking.k8s.io", "v1", "httproutes")
-NAMED = {"routes": [{"kind": "HTTPRoute", "name": "front"}]}
 WEB = {"name": "web", "port": 80}
 
 
 class Shop:
     """Two pods that serve, one that may ramp, a route to them, and the operator that was started last."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str = "HTTPRoute") -> None:
         self.api, self.store, self.now = FakeApi(), Store(), NOON
         self.ramping = Ramping(self.api, self.store, lambda: self.now)
-        self.has(ROLLOUTS, objects.rollout("web", warmup={"ramp": {}}, traffic=NAMED))
+        named = {"routes": [{"kind": kind, "name": "front"}]}
+        self.has(ROLLOUTS, objects.rollout("web", warmup={"ramp": {}}, traffic=named))
         self.has(DEPLOYMENTS, objects.deployment("web", replicas=3))
         self.has(REPLICA_SETS, objects.replica_set("web-1", replicas=3, readyReplicas=2))
         self.has(SERVICES, objects.service("web", ports=[{"port": 80, "targetPort": "http"}]))

@@ -35,7 +35,8 @@ get,list,patch httproutes.gateway.networking.k8s.io
 get,list,patch grpcroutes.gateway.networking.k8s.io
 get,list,patch virtualservices.networking.istio.io
 list destinationrules.networking.istio.io
-list ingresses.networking.k8s.io
+get,list,create,patch,delete ingresses.networking.k8s.io
+get ingressclasses.networking.k8s.io
 get,list,patch traefikservices.traefik.io
 get,list,watch,patch horizontalpodautoscalers.autoscaling
 get,list,patch scaledobjects.keda.sh
@@ -72,7 +73,9 @@ get,list,watch secrets
 get,list,watch,create,update,patch,delete configmaps
 get,list,watch,create,update,patch,delete limitranges
 get,list,watch namespaces
-get,watch,create,update,patch,delete ingresses.networking.k8s.io
+watch,update ingresses.networking.k8s.io
+update,patch ingresses.networking.k8s.io/status
+list,watch,create,update,patch,delete ingressclasses.networking.k8s.io
 update services
 create,update,delete horizontalpodautoscalers.autoscaling
 watch,create,update,delete scaledobjects.keda.sh

@@ -175,7 +175,7 @@ class Traffic(Model):
     ] = []
     """Service registries whose consumers call the pods."""
     routes: Annotated[list[RouteRef], Field(max_length=16)] = []
-    """Routes with weights, in which new pods ramp."""
+    """Routes in which new pods ramp."""
     affinity: Affinity = Affinity.NONE
     """Whether a hash over slots keeps each client at its pod. Hash: a release swaps pods one at a time, and a new pod
     takes over the slot (annotation `lossless.dev/slot`) of the one that it replaces. Of no use where the hash is over

@@ -53,15 +53,17 @@ class RouteKind(StrEnum):
     GRPC_ROUTE = "GRPCRoute"
     VIRTUAL_SERVICE = "VirtualService"
     TRAEFIK_SERVICE = "TraefikService"
+    INGRESS = "Ingress"
 
 
 class RouteRef(Model):
-    """A route with weights that sends requests to the workload's Services, in the namespace of the LosslessRollout:
-    routes of other namespaces are never written to."""
+    """A route that sends requests to the workload's Services, in the namespace of the LosslessRollout: routes of other
+    namespaces are never written to."""
 
     kind: RouteKind
-    """HTTPRoute or GRPCRoute of the Gateway API (v1), VirtualService of Istio (networking.istio.io/v1), or
-    TraefikService (traefik.io/v1alpha1) with a weighted list."""
+    """HTTPRoute or GRPCRoute of the Gateway API (v1), VirtualService of Istio (networking.istio.io/v1), TraefikService
+    (traefik.io/v1alpha1) with a weighted list, or Ingress (networking.k8s.io/v1) whose class is that of ingress-nginx.
+    It is never written to: its split is a canary beside it."""
     name: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
     """The route's name."""
 

@@ -15,7 +15,8 @@ from lossless.analysis import findings
 from lossless.analysis.checks import MAX_FINDINGS
 from lossless.analysis.facts import Facts
 from lossless.api.resource import Finding
-from lossless.api.routes import RouteRef
+from lossless.api.routes import RouteKind, RouteRef
+from lossless.cluster.canaries import around
 from lossless.cluster.errors import ClusterError, Forbidden, NotFound
 from lossless.cluster.gateway import Gateway
 from lossless.cluster.gather import Gathered, selecting
@@ -110,6 +111,7 @@ class Preflight:
             except Forbidden:
                 refused[str(ref)] = NOT_OURS
         obeyed = gathered.world.affine or any(obeys_destination_rules(document) for document in routes.values())
+        ingresses = await listed(self._gateway, INGRESSES, namespace) if services else ()
         facts = route_findings.RouteFacts(
             namespace=namespace,
             rollout=gathered.rollout.name,
@@ -117,7 +119,12 @@ class Preflight:
             ramps=spec.warmup.ramp is not None,
             routes=routes,
             policies=await listed(self._gateway, DESTINATION_RULES, namespace) if obeyed else (),
-            ingresses=await listed(self._gateway, INGRESSES, namespace) if services else (),
+            ingresses=ingresses,
+            around={
+                ref: await around(self._gateway, document, ingresses)
+                for ref, document in routes.items()
+                if ref.kind is RouteKind.INGRESS
+            },
             affine=gathered.world.affine,
         )
         return refused | route_findings.refusals(facts), route_findings.find(facts)

@@ -151,7 +151,7 @@ class Ramping:
             )
         ]
         if not stables:
-            known.refusals |= {str(ref): "it names no Service of these pods" for ref in routes}
+            known.refusals = {str(ref): "it names no Service of these pods" for ref in routes} | known.refusals
             return None
         if backend.is_anothers:
             known.refusals |= {str(ref): f"there is another Service {warmup_name(rollout.name)}" for ref in routes}

@@ -9,13 +9,14 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from lossless.api.routes import RouteRef
+from lossless.cluster.canaries import BesideRoute, beside_routes
 from lossless.cluster.errors import Conflict, NotFound, Outdated
 from lossless.cluster.gateway import Gateway, PatchType
 from lossless.cluster.interest import Key
 from lossless.cluster.resources import DESTINATION_RULES, Raw
 from lossless.cluster.route_reads import listed, resource_of
 from lossless.traffic.routes import edit, status
-from lossless.traffic.routes.kinds import KINDS
+from lossless.traffic.routes.kinds import WEIGHTED
 from lossless.traffic.routes.policies import obeys_destination_rules
 from lossless.traffic.routes.route import Split
 from lossless.traffic.routes.status import Answer
@@ -73,12 +74,14 @@ class RouteSplit(Protocol):
 
 def split_of(gateway: Gateway, key: Key, ref: RouteRef) -> RouteSplit:
     """That of a LosslessRollout on a route of its namespace; nothing has been seen of it yet."""
-    return InRoute(gateway, key, ref)
+    if ref.kind in WEIGHTED:
+        return InRoute(gateway, key, ref)
+    return BesideRoute(gateway, key, ref)
 
 
 async def lying(gateway: Gateway, namespace: str | None) -> Sequence[RouteSplit]:
     """Every one of which something is there, in a namespace or anywhere, whosever it is."""
-    return await _in_routes(gateway, namespace)
+    return [*await _in_routes(gateway, namespace), *await beside_routes(gateway, namespace)]
 
 
 class InRoute:
@@ -91,7 +94,7 @@ class InRoute:
         self._gateway = gateway
         self._namespace, self._rollout = key
         self._resource = resource_of(ref.kind)
-        self._route = KINDS[ref.kind]
+        self._route = WEIGHTED[ref.kind]
 
     @property
     def lies(self) -> bool:
@@ -146,7 +149,7 @@ class InRoute:
 
 async def _in_routes(gateway: Gateway, namespace: str | None) -> list[RouteSplit]:
     found: list[RouteSplit] = []
-    for kind, route in KINDS.items():
+    for kind, route in WEIGHTED.items():
         for document in await listed(gateway, resource_of(kind), namespace):
             said = {"apiVersion": route.api_version, "kind": str(kind), **document}  # A LIST leaves them out.
             metadata = document["metadata"]

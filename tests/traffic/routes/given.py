@@ -6,7 +6,7 @@ from typing import Any
 from lossless.api import names
 from lossless.traffic.routes.edit import Change, lay
 from lossless.traffic.routes.gateway_api import GRPC_ROUTE, HTTP_ROUTE
-from lossless.traffic.routes.route import Raw, Route, Split
+from lossless.traffic.routes.route import Raw, Route, Split, WeightedRoute
 from lossless.traffic.routes.traefik_service import TRAEFIK_SERVICE
 from lossless.traffic.routes.virtual_service import VIRTUAL_SERVICE
 
@@ -74,7 +74,7 @@ def without_annotation(document: Raw) -> Object:
     return copy
 
 
-def after(kind: Route, document: Raw, *splits: Split) -> Raw:
+def after(kind: WeightedRoute, document: Raw, *splits: Split) -> Raw:
     """The route with these splits on it, laid one after the other."""
     for one in splits:
         document = lay(kind, document, one).document

@@ -7,7 +7,8 @@ import pytest
 
 from lossless.analysis.checks import MAX_TEXT
 from lossless.api.resource import Finding
-from lossless.api.routes import RouteRef
+from lossless.api.routes import RouteKind, RouteRef
+from lossless.traffic.routes.canary import CONTROLLER, Around
 from lossless.traffic.routes.edit import lay
 from lossless.traffic.routes.findings import CHECKS, RouteFacts, find, not_split, refusals
 from lossless.traffic.routes.gateway_api import HTTP_ROUTE
@@ -70,6 +71,13 @@ def test_a_sound_set_up_has_none() -> None:
     assert reasons(http_route([ref("web")]), virtual_service([to("web")]), traefik_service(ref("web"))) == []
 
 
+def test_an_ingress_that_may_have_a_canary_beside_it_is_sound() -> None:
+    document = ingress()
+    document["spec"]["ingressClassName"] = "nginx"
+    named = RouteRef(kind=RouteKind.INGRESS, name="front-0")
+    assert reasons(document, around={named: Around(CONTROLLER)}) == []
+
+
 def test_without_a_ramp_nothing_is_written_to_a_route_so_nothing_is_said_of_it() -> None:
     documents = [http_route([ref("api")]), http_route([ref("web", 9), ref("api", 1)])]
     assert reasons(*documents, ramps=False, ingresses=[ingress(**CANARY), ingress(**alb("web"))]) == []
@@ -91,6 +99,8 @@ REFUSED = {"status": {"parents": [{"parentRef": GATE, "conditions": [condition("
         (http_route([ref(f"web-{at}") for at in range(15)] + [ref("web")]), {}, "allows 16"),
         (virtual_service([to("web")]), {"policies": [destination_rule(trafficPolicy=HASHED)]}, "consistentHash"),
         (traefik_service(ref("web", sticky={"cookie": {}})), {}, "sticky"),
+        (ingress("api"), {}, "names no Service of these pods"),
+        (ingress(), {}, "names no IngressClass"),
         (
             http_route([ref("web"), ref("admin")]),
             {"services": [service(), service("admin", targetPort=9000)]},

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lossless.traffic.routes.edit import lay, rollouts_on, take_out
 from lossless.traffic.routes.gateway_api import GRPC_ROUTE, HTTP_ROUTE
 from lossless.traffic.routes.original import Original
-from lossless.traffic.routes.route import Backend, Raw, Route, Split
+from lossless.traffic.routes.route import Backend, Raw, Split, WeightedRoute
 from lossless.traffic.routes.traefik_service import TRAEFIK_SERVICE
 from lossless.traffic.routes.virtual_service import VIRTUAL_SERVICE
 from lossless.traffic.routes.weights import divided
@@ -36,7 +36,7 @@ names = st.sampled_from(SERVICES)
 lists = st.lists(st.lists(st.tuples(names, weights), min_size=1, max_size=5), min_size=1, max_size=4)
 
 
-def written(kind: Route, rules: list[list[tuple[str, int | None]]]) -> Any:
+def written(kind: WeightedRoute, rules: list[list[tuple[str, int | None]]]) -> Any:
     if kind is VIRTUAL_SERVICE:
         return virtual_service(*([to(name, weight) for name, weight in rule] for rule in rules))
     if kind is TRAEFIK_SERVICE:
@@ -52,7 +52,7 @@ splits = st.builds(
 )
 
 
-def parts(kind: Route, document: Raw) -> list[dict[str, float]]:
+def parts(kind: WeightedRoute, document: Raw) -> list[dict[str, float]]:
     """For each list, the part of its traffic that each Service gets."""
     found = []
     for each in kind.lists(document):
@@ -66,7 +66,7 @@ def parts(kind: Route, document: Raw) -> list[dict[str, float]]:
 
 @settings(deadline=None)
 @given(routes, st.lists(splits, max_size=6), st.permutations(sorted(ROLLOUTS)))
-def test_undo_is_exact(drawn: tuple[Route, Any], laid: list[Split], leaving: list[str]) -> None:
+def test_undo_is_exact(drawn: tuple[WeightedRoute, Any], laid: list[Split], leaving: list[str]) -> None:
     kind, document = drawn
     original = deepcopy(document)
     now: Raw = document
@@ -80,7 +80,7 @@ def test_undo_is_exact(drawn: tuple[Route, Any], laid: list[Split], leaving: lis
 
 @settings(deadline=None)
 @given(routes, splits)
-def test_proportions_hold(drawn: tuple[Route, Any], wanted: Split) -> None:
+def test_proportions_hold(drawn: tuple[WeightedRoute, Any], wanted: Split) -> None:
     kind, document = drawn
     change = lay(kind, document, wanted)
     for before, after in zip(parts(kind, document), parts(kind, change.document), strict=True):
@@ -93,7 +93,7 @@ def test_proportions_hold(drawn: tuple[Route, Any], wanted: Split) -> None:
 
 @settings(deadline=None)
 @given(routes, st.lists(splits, min_size=1, max_size=4))
-def test_weights_are_whole_and_within_bounds(drawn: tuple[Route, Any], laid: list[Split]) -> None:
+def test_weights_are_whole_and_within_bounds(drawn: tuple[WeightedRoute, Any], laid: list[Split]) -> None:
     kind, now = drawn
     for one in laid:
         now = lay(kind, now, one).document
@@ -104,7 +104,7 @@ def test_weights_are_whole_and_within_bounds(drawn: tuple[Route, Any], laid: lis
 
 @settings(deadline=None)
 @given(routes, splits, splits)
-def test_only_the_last_word_counts(drawn: tuple[Route, Any], first: Split, last: Split) -> None:
+def test_only_the_last_word_counts(drawn: tuple[WeightedRoute, Any], first: Split, last: Split) -> None:
     kind, document = drawn
     last = split(last.share, first.rollout, ROLLOUTS[first.rollout])
     once, twice = lay(kind, document, last), lay(kind, lay(kind, document, first).document, last)
@@ -114,7 +114,7 @@ def test_only_the_last_word_counts(drawn: tuple[Route, Any], first: Split, last:
 
 @settings(deadline=None)
 @given(routes, shares, shares)
-def test_two_rollouts_do_not_mind_who_came_first(drawn: tuple[Route, Any], one: float, two: float) -> None:
+def test_two_rollouts_do_not_mind_who_came_first(drawn: tuple[WeightedRoute, Any], one: float, two: float) -> None:
     kind, document = drawn
     web, api = split(one, "web", ROLLOUTS["web"]), split(two, "api", ROLLOUTS["api"])
     this = lay(kind, lay(kind, document, web).document, api).document
@@ -125,7 +125,7 @@ def test_two_rollouts_do_not_mind_who_came_first(drawn: tuple[Route, Any], one: 
 
 @settings(deadline=None)
 @given(routes, st.lists(splits, min_size=1, max_size=3), st.data())
-def test_another_text_wins(drawn: tuple[Route, Any], laid: list[Split], data: st.DataObject) -> None:
+def test_another_text_wins(drawn: tuple[WeightedRoute, Any], laid: list[Split], data: st.DataObject) -> None:
     """Somebody applies a text of theirs over ours; the annotation stays, as it does with every GitOps tool."""
     kind, document = drawn
     theirs = written(kind, data.draw(lists))
@@ -146,11 +146,11 @@ def wrote(document: Raw) -> set[int | None]:
     return {one.wrote for each in Original.of(document).lists for one in each.backends if one.wrote != one.was}
 
 
-def all_of(kind: Route, document: Raw) -> list[Backend]:
+def all_of(kind: WeightedRoute, document: Raw) -> list[Backend]:
     return [backend for each in kind.lists(document) for backend in each.backends]
 
 
-def after_all(kind: Route, theirs: Raw, laid: list[Split], applied: Raw) -> Raw:
+def after_all(kind: WeightedRoute, theirs: Raw, laid: list[Split], applied: Raw) -> Raw:
     """Their text with the splits that lie on the route, and the last one asked for."""
     there = set(rollouts_on(applied))
     latest = {one.rollout: one for one in laid if one.rollout in there} | {laid[-1].rollout: laid[-1]}
@@ -161,7 +161,7 @@ def after_all(kind: Route, theirs: Raw, laid: list[Split], applied: Raw) -> Raw:
 
 @settings(deadline=None)
 @given(routes, splits, st.data())
-def test_an_edit_of_ours_wins(drawn: tuple[Route, Any], wanted: Split, data: st.DataObject) -> None:
+def test_an_edit_of_ours_wins(drawn: tuple[WeightedRoute, Any], wanted: Split, data: st.DataObject) -> None:
     """Somebody edits the route as it stands, with our numbers in it: what they wrote is there when we have left."""
     kind, document = drawn
     live: Any = deepcopy(lay(kind, document, wanted).document)
@@ -181,7 +181,7 @@ def test_an_edit_of_ours_wins(drawn: tuple[Route, Any], wanted: Split, data: st.
 
 @settings(deadline=None)
 @given(routes, st.lists(splits, min_size=1, max_size=4))
-def test_each_write_is_one_patch_that_does_what_it_says(drawn: tuple[Route, Any], laid: list[Split]) -> None:
+def test_each_write_is_one_patch_that_does_what_it_says(drawn: tuple[WeightedRoute, Any], laid: list[Split]) -> None:
     kind, now = drawn
     for one in laid:
         change = lay(kind, now, one)

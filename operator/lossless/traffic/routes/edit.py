@@ -14,7 +14,7 @@ from typing import Any
 from lossless.api import names
 from lossless.traffic.routes.original import Kept, KeptList, Original
 from lossless.traffic.routes.recover import Owned, owners, weighted
-from lossless.traffic.routes.route import BackendList, Path, Raw, Route, Split, mapping
+from lossless.traffic.routes.route import BackendList, Path, Raw, Split, WeightedRoute, mapping
 from lossless.traffic.routes.weights import divided
 
 
@@ -34,7 +34,7 @@ class Change:
     """Somebody has edited it since we wrote it; what they wrote is its owner's text now."""
 
 
-def lay(route: Route, document: Raw, split: Split, policies: Sequence[Raw] = ()) -> Change:
+def lay(route: WeightedRoute, document: Raw, split: Split, policies: Sequence[Raw] = ()) -> Change:
     """Puts the warm-up backend beside every backend that names one of the split's Services, or changes its share.
 
     Where the route must not be split, or does not name the Services, what lay there of this LosslessRollout is taken
@@ -54,14 +54,14 @@ def lay(route: Route, document: Raw, split: Split, policies: Sequence[Raw] = ())
     return _change(route, document, text, others, split.rollout, refusal)
 
 
-def take_out(route: Route, document: Raw, rollout: str) -> Change:
+def take_out(route: WeightedRoute, document: Raw, rollout: str) -> Change:
     """Takes this LosslessRollout's split out. The last one to leave leaves the owner's text and no annotation."""
     before = Original.of(document)
     text = owners(route, document, before, before.warmups)
     return _change(route, document, text, tuple(one for one in before.splits if one.rollout != rollout), rollout)
 
 
-def owners_text(route: Route, document: Raw, split: Split | None = None) -> Raw:
+def owners_text(route: WeightedRoute, document: Raw, split: Split | None = None) -> Raw:
     """The route without anything of ours in it; the annotation stays. `split`: one whose annotation may be lost."""
     before = Original.of(document)
     warmups = before.warmups | ({split.warmup: split} if split else {})
@@ -85,7 +85,12 @@ class _Laid:
 
 
 def _change(
-    route: Route, document: Raw, text: Sequence[Owned], splits: tuple[Split, ...], rollout: str, refusal: str = ""
+    route: WeightedRoute,
+    document: Raw,
+    text: Sequence[Owned],
+    splits: tuple[Split, ...],
+    rollout: str,
+    refusal: str = "",
 ) -> Change:
     bare = _with(document, text)
     laid = _laid(route, bare, splits)
@@ -105,12 +110,12 @@ def _change(
     )
 
 
-def _laid(route: Route, bare: Raw, splits: Sequence[Split]) -> list[_Laid]:
+def _laid(route: WeightedRoute, bare: Raw, splits: Sequence[Split]) -> list[_Laid]:
     ordered = sorted(splits, key=lambda split: split.rollout)
     return [_lay_list(route, each, ordered) for each in route.lists(bare)]
 
 
-def _lay_list(route: Route, each: BackendList, splits: Sequence[Split]) -> _Laid:
+def _lay_list(route: WeightedRoute, each: BackendList, splits: Sequence[Split]) -> _Laid:
     counts = route.counts([backend.weight for backend in each.backends])
     beside = [
         [(split, odds) for split in splits if (odds := split.odds(backend.service, backend.subset)) is not None]
@@ -136,7 +141,7 @@ def _lay_list(route: Route, each: BackendList, splits: Sequence[Split]) -> _Laid
     return _Laid(each.path, tuple(entries), KeptList(each.at, tuple(kept)), rollouts)
 
 
-def _too_many(route: Route, laid: Sequence[_Laid]) -> str:
+def _too_many(route: WeightedRoute, laid: Sequence[_Laid]) -> str:
     most = route.most
     full = next((each for each in laid if most is not None and each.kept and len(each.entries) > most), None)
     if full is None:
@@ -145,7 +150,7 @@ def _too_many(route: Route, laid: Sequence[_Laid]) -> str:
     return f"{where} would have {len(full.entries)} backends with the warm-up ones, and {route.kind} allows {most}"
 
 
-def _patch(route: Route, document: Raw, laid: Sequence[_Laid], after: Original) -> dict[str, Any] | None:
+def _patch(route: WeightedRoute, document: Raw, laid: Sequence[_Laid], after: Original) -> dict[str, Any] | None:
     there = {each.path: [backend.entry for backend in each.backends] for each in route.lists(document)}
     changed = [each for each in laid if list(each.entries) != there[each.path]]
     before = Original.of(document)

@@ -11,10 +11,12 @@ from typing import Final
 from lossless.analysis.checks import MAX_TEXT, listed, run
 from lossless.api.resource import Finding
 from lossless.api.routes import RouteRef
-from lossless.traffic.routes import destination_rule
+from lossless.traffic.routes import canary, destination_rule
+from lossless.traffic.routes.canary import Around
 from lossless.traffic.routes.edit import lay, owners_text
-from lossless.traffic.routes.kinds import KINDS
-from lossless.traffic.routes.route import BackendList, Raw, Route, Split, mapping, mappings, names_ours
+from lossless.traffic.routes.ingress import leads_to
+from lossless.traffic.routes.kinds import KINDS, WEIGHTED
+from lossless.traffic.routes.route import BackendList, Raw, Split, WeightedRoute, mapping, mappings, names_ours
 from lossless.traffic.routes.status import Answer, taken
 from lossless.traffic.routes.virtual_service import PROTOCOLS
 from lossless.traffic.routes.warmup_service import PortsClash, ports, warmup_name
@@ -36,9 +38,11 @@ class RouteFacts:
     routes: Mapping[RouteRef, Raw] = field(default_factory=dict)
     """Those that the LosslessRollout names, as far as they could be read."""
     policies: Sequence[Raw] = ()
-    """As for `Route.refusal`."""
+    """As for `WeightedRoute.refusal`."""
     ingresses: Sequence[Raw] = ()
     """Those of the namespace."""
+    around: Mapping[RouteRef, Around] = field(default_factory=dict)
+    """Of each Ingress among the routes."""
     affine: bool = False
     """Pods are swapped one at a time, and have slots."""
 
@@ -52,8 +56,12 @@ class RouteFacts:
         return Split(self.rollout, self.names, warmup_name(self.rollout), 0.0)
 
     def owned(self) -> Mapping[RouteRef, Raw]:
-        """The routes as their owners wrote them."""
-        return {ref: owners_text(KINDS[ref.kind], document, self.split) for ref, document in self.routes.items()}
+        """The routes as their owners wrote them: those that a split is written into."""
+        return {
+            ref: owners_text(WEIGHTED[ref.kind], document, self.split)
+            for ref, document in self.routes.items()
+            if ref.kind in WEIGHTED
+        }
 
 
 Check = Callable[[RouteFacts], Finding | None]
@@ -97,7 +105,7 @@ def split_by_owner(facts: RouteFacts) -> Finding | None:
     split = [
         str(ref)
         for ref, text in facts.owned().items()
-        if any(_divided_by_owner(KINDS[ref.kind], each, facts.names) for each in KINDS[ref.kind].lists(text))
+        if any(_divided_by_owner(WEIGHTED[ref.kind], each, facts.names) for each in WEIGHTED[ref.kind].lists(text))
     ]
     if not facts.ramps or not split:
         return None
@@ -224,8 +232,9 @@ CHECKS: Final[tuple[Check, ...]] = (
 
 
 def _refusal(facts: RouteFacts, ref: RouteRef, document: Raw) -> str:
-    route = KINDS[ref.kind]
-    if not names_ours(route, owners_text(route, document, facts.split), facts.names):
+    route, weighted = KINDS[ref.kind], WEIGHTED.get(ref.kind)
+    text = owners_text(weighted, document, facts.split) if weighted else document
+    if not names_ours(route, text, facts.names):
         return "it names no Service of these pods"
     if (said := taken(document)).answer is Answer.REFUSED:
         return said.evidence
@@ -233,10 +242,12 @@ def _refusal(facts: RouteFacts, ref: RouteRef, document: Raw) -> str:
         ports([one for one in facts.services if names_ours(route, document, frozenset({_name(one)}))])
     except PortsClash as error:
         return str(error)
-    return lay(route, document, facts.split, facts.policies).refusal
+    if weighted is not None:
+        return lay(weighted, document, facts.split, facts.policies).refusal
+    return canary.refusal(document, facts.split, facts.around.get(ref, Around()))
 
 
-def _divided_by_owner(route: Route, each: BackendList, services: frozenset[str]) -> bool:
+def _divided_by_owner(route: WeightedRoute, each: BackendList, services: frozenset[str]) -> bool:
     counts = route.counts([backend.weight for backend in each.backends])
     getting = [backend for backend, count in zip(each.backends, counts, strict=True) if count]
     return len(getting) > 1 and any(backend.service in services for backend in getting)
@@ -247,15 +258,8 @@ def _annotated(facts: RouteFacts, annotation: str, value: str) -> list[str]:
         one
         for one in facts.ingresses
         if mapping(mapping(one.get("metadata")).get("annotations")).get(annotation) == value
-        and facts.names & _ingress_backends(one)
+        and facts.names & leads_to(one)
     )
-
-
-def _ingress_backends(ingress: Raw) -> set[str]:
-    spec = mapping(ingress.get("spec"))
-    paths = [path for rule in mappings(spec.get("rules")) for path in mappings(mapping(rule.get("http")).get("paths"))]
-    backends = [mapping(spec.get("defaultBackend")), *(mapping(path.get("backend")) for path in paths)]
-    return {str(mapping(backend.get("service")).get("name", "")) for backend in backends}
 
 
 def _forwarded_by_alb(ingress: Raw, services: frozenset[str]) -> bool:

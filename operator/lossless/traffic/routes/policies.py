@@ -30,19 +30,19 @@ def keeps_sessions(policies: Sequence[Raw], document: Raw, services: frozenset[s
     for service in sorted(services):
         for rule in destination_rule.applying(policies, service, namespace):
             if destination_rule.hashes(rule):
-                return f"DestinationRule {_name(rule)} hashes requests to {service} (consistentHash): " + _WHY
+                return f"DestinationRule {_name(rule)} hashes requests to {service} (consistentHash): " + MOVES_CLIENTS
     for policy in policies:
         if policy.get("kind") not in _PERSISTENT or not _targets(policy, document, services):
             continue
         spec = mapping(policy.get("spec"))
         if spec.get("sessionPersistence"):
-            return f"{policy['kind']} {_name(policy)} has sessionPersistence: " + _WHY
+            return f"{policy['kind']} {_name(policy)} has sessionPersistence: " + MOVES_CLIENTS
         if mapping(spec.get("loadBalancer")).get("type") == "ConsistentHash":
-            return f"{policy['kind']} {_name(policy)} hashes requests (ConsistentHash): " + _WHY
+            return f"{policy['kind']} {_name(policy)} hashes requests (ConsistentHash): " + MOVES_CLIENTS
     return ""
 
 
-_WHY: Final = "the split comes before it, and would move clients away from their pods"
+MOVES_CLIENTS: Final = "the split comes before it, and would move clients away from their pods"
 
 
 def _targets(policy: Raw, document: Raw, services: frozenset[str]) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossless.traffic.routes.original import Kept, KeptList, Original
-from lossless.traffic.routes.route import WEIGHT, Backend, BackendList, Path, Raw, Route, Split
+from lossless.traffic.routes.route import WEIGHT, Backend, BackendList, Path, Raw, Split, WeightedRoute
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Owned:
     """Somebody has changed it since we wrote it."""
 
 
-def owners(route: Route, document: Raw, original: Original, warmups: Mapping[str, Split]) -> tuple[Owned, ...]:
+def owners(route: WeightedRoute, document: Raw, original: Original, warmups: Mapping[str, Split]) -> tuple[Owned, ...]:
     """Every list of the route as its owner would have it.
 
     Args:
@@ -69,7 +69,7 @@ def _ours(each: BackendList, kept: KeptList, warmups: Mapping[str, Split]) -> bo
     return bool(own) and [(one.key, one.weight) for one in own] == [(one.key, one.wrote) for one in kept.backends]
 
 
-def _edited(route: Route, each: BackendList, unused: list[KeptList], warmups: Mapping[str, Split]) -> Owned:
+def _edited(route: WeightedRoute, each: BackendList, unused: list[KeptList], warmups: Mapping[str, Split]) -> Owned:
     own = _own(each, warmups)
     if len(own) == len(each.backends):
         # Nothing of ours in it: theirs as it stands. If ours was here, somebody has put another text in its place.
@@ -132,7 +132,7 @@ def _folded(each: BackendList, warmups: Mapping[str, Split]) -> tuple[Raw, ...]:
     return tuple(entries)
 
 
-def _stable_again(route: Route, each: BackendList, warmups: Mapping[str, Split]) -> tuple[Raw, ...]:
+def _stable_again(route: WeightedRoute, each: BackendList, warmups: Mapping[str, Split]) -> tuple[Raw, ...]:
     """They left nothing but a warm-up: without it the list would be empty, which no kind takes or serves."""
     first = each.backends[0]
     service = min(warmups[first.service].services, default="")

@@ -1,8 +1,8 @@
-"""What every kind of route has in common: lists of weighted backends, some of which name our Services.
+"""What every kind of route has in common: lists of backends, some of which name our Services.
 
 A kind knows where its lists are, how a backend names a Service and what a weight that is not written counts for. What
 the weights are to be (`weights.py`), what is kept of the owner's (`original.py`) and how one becomes the other
-(`edit.py`) is the same for all.
+(`edit.py`) is the same for all that have weights. What has none gets a canary beside it (`canary.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -100,14 +100,18 @@ class Route(Protocol):
         """As it is in addresses of the API."""
         ...
 
+    def lists(self, document: Raw) -> tuple[BackendList, ...]:
+        """Every list of backends, whomever they name. What is not a list of them (redirects, mirrors, delegates) is not
+        among them, and so is never touched."""
+        ...
+
+
+class WeightedRoute(Route, Protocol):
+    """One whose lists have weights: the split is laid in them (`edit.py`)."""
+
     @property
     def most(self) -> int | None:
         """The most backends that a list may have; None: no limit."""
-        ...
-
-    def lists(self, document: Raw) -> tuple[BackendList, ...]:
-        """Every list of weighted backends, whomever they name. What is not a list of them (redirects, mirrors,
-        delegates) is not among them, and so is never touched."""
         ...
 
     def counts(self, weights: Sequence[int | None]) -> tuple[int, ...]:

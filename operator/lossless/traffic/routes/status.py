@@ -2,8 +2,8 @@
 
 Each parent that the route names is answered by its controller with conditions of the generation they were said of:
 Accepted, and ResolvedRefs, which is False when a backend does not exist (RouteParentStatus). It says what the control
-plane has taken; the data plane follows. Istio writes no status on a VirtualService unless told to, and Traefik none at
-all: there is nothing to wait for but time.
+plane has taken; the data plane follows. Istio writes no status on a VirtualService unless told to, Traefik none at all,
+and that of an Ingress is no more than addresses: there is nothing to wait for but time.
 """
 
 from collections.abc import Sequence
@@ -55,12 +55,13 @@ def taken(document: Raw) -> Taken:
 def follows_after(kind: RouteKind, document: Raw) -> timedelta:
     """How long gateways take to follow a change of weights, on average.
 
-    Traefik gathers changes for up to 2 s (providersThrottleDuration) where they come one after the other; istiod, and
-    whoever else is not known to do so, sends them on at once.
+    Traefik gathers changes for up to 2 s (providersThrottleDuration) where they come one after the other, and of an
+    Ingress nobody knows whether it is Traefik's or nginx's. istiod, and whoever else is not known to do so, sends them
+    on at once.
     """
     parents = mappings(mapping(document.get("status")).get("parents"))
     by_traefik = any(str(one.get("controllerName", "")).startswith("traefik.io/") for one in parents)
-    return TRAEFIK if kind is RouteKind.TRAEFIK_SERVICE or by_traefik else OTHERS
+    return TRAEFIK if kind in (RouteKind.TRAEFIK_SERVICE, RouteKind.INGRESS) or by_traefik else OTHERS
 
 
 def _of_parent(parent: Raw, said: Sequence[Raw], generation: int, namespace: str) -> Taken:
