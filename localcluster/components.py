@@ -145,4 +145,8 @@ def traefik(binary: Path) -> list[str]:
         "--providers.kubernetescrd=true",
         "--providers.kubernetesgateway=true",
         f"--providers.kubernetesgateway.statusaddress.ip={HOST_IP}",
+        # Ingresses whose class is that of ingress-nginx, with its annotations, and no others.
+        "--providers.kubernetesingressnginx=true",
+        # Its retries would hide a loss.
+        "--providers.kubernetesingressnginx.proxynextupstream=off",
     ]

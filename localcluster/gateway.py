@@ -1,4 +1,4 @@
-"""What makes Traefik the gateway of a box: the CRDs it reads, its rights, a GatewayClass and a Gateway."""
+"""What makes Traefik the gateway of a box: CRDs, its rights, a GatewayClass and a Gateway, an IngressClass."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ AWAITED = (
 """The CRDs that must be served before Traefik starts."""
 USER = "traefik"
 CLASS = NAME = NAMESPACE = "gateway"
+INGRESS_CLASS = "nginx"
 
 
 def crd_directories(say: Say) -> tuple[Path, ...]:
@@ -58,9 +59,9 @@ def definitions(directories: Sequence[Path]) -> Iterator[str]:
 
 
 def manifests() -> list[dict[str, Any]]:
-    """Rights for Traefik's user, a GatewayClass, and a Gateway for routes of every namespace.
+    """Rights for Traefik's user, a GatewayClass, a Gateway for routes of every namespace, and an IngressClass.
 
-    The rights are those that Traefik's documentation asks for, for both of its providers.
+    The rights are those that Traefik's documentation asks for, for all of its providers.
     """
     api = "gateway.networking.k8s.io"
     rbac = "rbac.authorization.k8s.io"
@@ -137,5 +138,12 @@ def manifests() -> list[dict[str, Any]]:
                     }
                 ],
             },
+        },
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "IngressClass",
+            "metadata": {"name": INGRESS_CLASS},
+            # Of which Traefik serves everything here. It is nobody's default.
+            "spec": {"controller": "k8s.io/ingress-nginx"},
         },
     ]

@@ -7,9 +7,10 @@ Its API answers at `/api/rawdata` with two maps (`/api/http/routers` and `/api/h
                   "<name>@<provider>": {"loadBalancer": {"servers": [{"url": "http://10.244.1.2:8080"}, …]},
                                         "serverStatus": {"http://10.244.1.2:8080": "UP", …}}}}
 
-A name without `@` is of the provider of who names it. The API is one of the services of the configuration it tells of,
-and is exchanged with all others, entry point by entry point (`switchRouter` in Traefik's cmd/traefik/traefik.go): what
-it says holds for every request from then on, on kept connections too.
+A name without `@` is of the provider of who names it. A router with `tls` is for connections with TLS, which no entry
+point of the box has: each Ingress brings one. The API is one of the services of the configuration it tells of, and is
+exchanged with all others, entry point by entry point (`switchRouter` in Traefik's cmd/traefik/traefik.go): what it says
+holds for every request from then on, on kept connections too.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def shares(rawdata: Mapping[str, Any], host: str) -> Mapping[str, float]:
     routers = [
         name
         for name, router in (rawdata.get("routers") or {}).items()
-        if any(rule in router["rule"] for rule in named) and router["status"] == "enabled"
+        if any(rule in router["rule"] for rule in named) and router["status"] == "enabled" and "tls" not in router
     ]
     if len(routers) != 1:
         raise BoxError(f"Traefik has {len(routers)} routers for {host}")

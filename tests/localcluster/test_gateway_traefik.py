@@ -115,6 +115,48 @@ def test_an_http_route_divides_requests_by_weight(gateway_box: Box, pods: HandMa
     assert asked(gateway_box, "route.example")["canary-1"] == pytest.approx(50, abs=1)
 
 
+def ingress(host: str, service: str, weight: int | None = None, of: str = "nginx") -> dict[str, Any]:
+    """An Ingress of a host to a Service; with a weight: the canary beside it."""
+    marks = {"canary": "true", "canary-weight": str(weight)} if weight is not None else {}
+    backend = {"service": {"name": service, "port": {"number": 80}}}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {
+            "name": f"{host.partition('.')[0]}-{service}",
+            "namespace": "default",
+            "annotations": {f"nginx.ingress.kubernetes.io/{name}": value for name, value in marks.items()},
+        },
+        "spec": {
+            "ingressClassName": of,
+            "rules": [
+                {"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}},
+            ],
+        },
+    }
+
+
+def test_a_canary_of_ingress_nginx_divides_requests_by_weight(gateway_box: Box, pods: HandMadePods) -> None:
+    """Also those of another Ingress that leads to the same Service."""
+    box, host, other = gateway_box, "nginx.example", "same-service.example"
+    box.apply([ingress(host, "stable"), ingress(other, "stable"), ingress(host, "canary", weight=25)])
+    for each in (host, other):
+        until_routed(box, pods, each, {"stable-1": 0.375, "stable-2": 0.375, "canary-1": 0.25})
+    assert asked(box, host)["canary-1"] == pytest.approx(50, abs=1)
+    box.apply(ingress(host, "canary", weight=0))
+    until_routed(box, pods, host, {"stable-1": 0.5, "stable-2": 0.5})
+    assert "canary-1" not in asked(box, host)
+
+
+def test_an_ingress_of_another_class_is_not_served(gateway_box: Box, pods: HandMadePods) -> None:
+    other = {"kind": "IngressClass", "metadata": {"name": "other"}, "spec": {"controller": "example.com/other"}}
+    gateway_box.apply([{"apiVersion": "networking.k8s.io/v1", **other}, ingress("other.example", "stable", of="other")])
+    gateway_box.apply(ingress("later.example", "stable"))
+    until_routed(gateway_box, pods, "later.example", {"stable-1": 0.5, "stable-2": 0.5})
+    with pytest.raises(BoxError, match=r"0 routers for other\.example"):
+        traefik.routed(gateway_box, "other.example")
+
+
 def test_a_weight_without_a_pod_behind_it_is_missing_from_the_shares(gateway_box: Box, pods: HandMadePods) -> None:
     gateway_box.apply(bare_service("empty", "default"))
     gateway_box.apply(http_route("empty.example", ("stable", 3), ("empty", 1)))

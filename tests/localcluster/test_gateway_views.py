@@ -44,6 +44,12 @@ def test_what_traefik_holds_for_down_or_terminating_is_left_out() -> None:
     assert traefik.shares(of_traefik("old", old=old), "own.example") == {"a:1": 1}
 
 
+def test_a_router_for_tls_beside_the_plain_one_is_passed_over() -> None:
+    said = of_traefik("old", old=servers("a:1"))
+    said["routers"]["own-tls@kubernetescrd"] = said["routers"]["own@kubernetescrd"] | {"tls": {}}
+    assert traefik.shares(said, "own.example") == {"a:1": 1}
+
+
 def of_envoy(route: dict[str, Any]) -> dict[str, Any]:
     virtual_host = {"domains": ["web.example"], "routes": [{"match": {"prefix": "/"}, **route}]}
     return {"configs": [{"route_config": {"name": "http.8001", "virtual_hosts": [virtual_host]}}, {"route_config": {}}]}
