@@ -1,16 +1,19 @@
-"""A workload that a route of every kind with weights leads to, each through a gateway that obeys it."""
+"""A workload that a route of every kind leads to, each through a gateway that obeys it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Final
 
+from localcluster.gateway import INGRESS_CLASS
 from localcluster.load import Caller, Fresh
 from localcluster.servers import istio
 from localcluster.servers.istio import Istio
 from tests.e2e.workloads import Manifest, Web
 
-KINDS: Final = ("HTTPRoute", "GRPCRoute", "TraefikService", "VirtualService")
+WEIGHTED: Final = ("HTTPRoute", "GRPCRoute", "TraefikService", "VirtualService")
+"""Kinds that have weights of their own."""
+KINDS: Final = (*WEIGHTED, "Ingress")
 WARMUP: Final = "web-warmup"
 
 
@@ -22,7 +25,8 @@ class Routed(Web):
 
     def routes(self) -> list[Manifest]:
         """One of each kind, named `web`, and what leads to the TraefikService. An owner's notes are on all of them."""
-        found = [self.route(), self._grpc_route(), *self._traefik_service(), self._virtual_service()]
+        weighted = [self.route(), self._grpc_route(), *self._traefik_service(), self._virtual_service()]
+        found = [*weighted, ingress(self, self.host_of("Ingress"))]
         for one in found:
             one["metadata"]["annotations"] = {"owner": "shop"}
         return found
@@ -33,7 +37,7 @@ class Routed(Web):
 
     def traefik_callers(self) -> tuple[Caller, ...]:
         """One for each kind of route, named after it."""
-        kinds = ("HTTPRoute", "TraefikService")
+        kinds = ("HTTPRoute", "TraefikService", "Ingress")
         return tuple(Fresh(f"http://{self.box.gateway_address}/", host=self.host_of(kind), name=kind) for kind in kinds)
 
     def envoy_callers(self) -> tuple[Caller, ...]:
@@ -45,12 +49,19 @@ class Routed(Web):
         routes = {kind: self.box.get(kind, "web", self.namespace) for kind in KINDS}
         return {kind: (one["spec"], one["metadata"].get("annotations", {})) for kind, one in routes.items()}
 
+    def canaries(self) -> list[Manifest]:
+        """Ingresses beside its own."""
+        return [one for one in self.box.listed("ingresses", self.namespace) if one["metadata"]["name"] != "web"]
+
     def warmups(self) -> dict[str, int]:
-        """Of each route, by its kind, the weight of its warm-up backend; 0 where it has none."""
-        return {
-            kind: sum(one["weight"] for one in _backends(kind, spec) if _service(one) == WARMUP)
-            for kind, (spec, _) in self.written().items()
+        """Of each route, by its kind, the weight of its warm-up backend or of its canary; 0 where it has none."""
+        written = self.written()
+        weights = {
+            kind: sum(one["weight"] for one in _backends(kind, written[kind][0]) if _service(one) == WARMUP)
+            for kind in WEIGHTED
         }
+        marks = [one["metadata"]["annotations"] for one in self.canaries()]
+        return weights | {"Ingress": sum(int(each["nginx.ingress.kubernetes.io/canary-weight"]) for each in marks)}
 
     def _grpc_route(self) -> Manifest:
         like = self.route()
@@ -83,6 +94,17 @@ class Routed(Web):
     def _object(self, version: str, kind: str, spec: Manifest) -> Manifest:
         metadata = {"name": "web", "namespace": self.namespace}
         return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def ingress(app: Web, host: str) -> Manifest:
+    """An Ingress `web` of that host to its Service, of ingress-nginx's class."""
+    path = {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "web", "port": {"name": "http"}}}}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {"name": "web", "namespace": app.namespace},
+        "spec": {"ingressClassName": INGRESS_CLASS, "rules": [{"host": host, "http": {"paths": [path]}}]},
+    }
 
 
 def _backends(kind: str, spec: Manifest) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -13,10 +13,11 @@ import pytest
 from localcluster.box import Box
 from localcluster.load import Fresh, Outcome, Plan, running
 from localcluster.load.running import LoadRun
+from localcluster.servers import traefik
 from localcluster.servers.istio import Istio
 from tests.e2e.operators import Operator
-from tests.e2e.routed import Routed
-from tests.e2e.workloads import Manifest, Web
+from tests.e2e.routed import KINDS, Routed, ingress
+from tests.e2e.workloads import PORT, Manifest, Web
 from tests.localcluster.registries import made
 from tests.side_by_side import side_by_side
 
@@ -33,6 +34,11 @@ def backends(app: Web) -> list[dict[str, Any]]:
     return found
 
 
+def ingresses(app: Web) -> list[Manifest]:
+    """All of its namespace, whole: whoever writes to one makes it another."""
+    return app.box.listed("ingresses", app.namespace)
+
+
 def warming(app: Web) -> list[Manifest]:
     """The EndpointSlices of the warm-up Service."""
     selector = "labelSelector=kubernetes.io%2Fservice-name%3Dweb-warmup"
@@ -41,38 +47,59 @@ def warming(app: Web) -> list[Manifest]:
     return found
 
 
-def shares(app: Web, until: Callable[[], bool]) -> list[float]:
-    """The warm-up backend's part of the route, every time it is another one."""
-    seen = [0.0]
-    while not until():
-        weights = {one["name"]: one.get("weight", 1) for one in backends(app)}
-        share = weights.get("web-warmup", 0) / sum(weights.values())
-        if share != seen[-1]:
-            seen.append(share)
+def warmup_share(app: Web) -> float:
+    """The warm-up backend's part of the HTTPRoute."""
+    weights: dict[str, int] = {one["name"]: one.get("weight", 1) for one in backends(app)}
+    return weights.get("web-warmup", 0) / sum(weights.values())
+
+
+def while_ramping(app: Web, looks: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
+    """What each of these says while a pod ramps, every time it is something else."""
+    seen = {name: [0.0] for name in looks}
+    while True:
+        now = {name: look() for name, look in looks.items()}
+        if not app.since("Ramping"):
+            return seen
+        for name, share in now.items():
+            if share != seen[name][-1]:
+                seen[name].append(share)
         time.sleep(0.2)
-    return seen
 
 
-def test_a_new_pod_gets_more_and_more_and_the_route_is_its_owners_again(
+def test_a_new_pod_gets_more_and_more_and_the_routes_are_their_owners_again(
     web: Callable[..., Web], operator: Operator
 ) -> None:
-    """How closely its rate follows the line is a figure of the benchmark."""
+    """In an HTTPRoute, by its weights, and through an Ingress, by Traefik's own word. How closely its rate follows the
+    line is a figure of the benchmark."""
     app = web(replicas=3).gated()
-    app.protect(warmup={"ramp": {"duration": "15s"}}, traffic={"routes": [{"kind": "HTTPRoute", "name": "web"}]})
-    before = backends(app)
-    caller = Fresh(f"http://{app.box.gateway_address}/", host=app.host, name="gateway")
-    with running(app.box, Plan(rate=100, callers=(caller,)), namespace=app.namespace) as run:
+    kinds, host = ("HTTPRoute", "Ingress"), f"ingress.{app.host}"
+    app.box.apply(ingress(app, host))
+    app.protect(
+        warmup={"ramp": {"duration": "15s"}}, traffic={"routes": [{"kind": kind, "name": "web"} for kind in kinds]}
+    )
+    before = backends(app), ingresses(app)
+    gateway = f"http://{app.box.gateway_address}/"
+    callers = tuple(Fresh(gateway, host=by, name=kind) for kind, by in zip(kinds, (app.host, host), strict=True))
+    with running(app.box, Plan(rate=100, callers=callers), namespace=app.namespace) as run:
         app.scale(4)
         (pod,) = app.box.wait_until(lambda: app.since("Ramping"), 30, "a pod ramps", every=0.05)
-        seen = shares(app, until=lambda: not app.since("Ramping"))
+        address = f"{app.box.get('pod', pod, app.namespace)['status']['podIP']}:{PORT}"
+        seen = while_ramping(
+            app,
+            {
+                "HTTPRoute": lambda: warmup_share(app),
+                "Ingress": lambda: traefik.routed(app.box, host).get(address, 0.0),
+            },
+        )
         app.wait_until_rolled_out(120)
         time.sleep(5)
         outcome = run.finish()
     assert not outcome.lost, outcome.explain()
-    assert seen == sorted(seen) or seen[:-1] == sorted(seen[:-1]), seen
-    assert 0.1 < max(seen) <= 0.25, "a full share beside three is a quarter"
-    assert any(result.pod == pod for result in outcome.results)
-    app.box.wait_until(lambda: backends(app) == before, 20, "the route is as its owner wrote it")
+    for shares in seen.values():
+        assert shares == sorted(shares), seen
+        assert 0.1 < max(shares) <= 0.25, "a full share beside three is a quarter"
+    assert {result.caller for result in outcome.results if result.pod == pod} == set(kinds)
+    app.box.wait_until(lambda: (backends(app), ingresses(app)) == before, 20, "all is as its owner wrote it")
     assert "lossless.dev/original-weights" not in route(app)["metadata"].get("annotations", {})
     kept_until = datetime.fromisoformat(warming(app)[0]["metadata"]["annotations"]["lossless.dev/kept-until"])
     operator.kill()
@@ -99,13 +126,13 @@ def routed(box: Box, make_namespace: Callable[[], str], mesh: Istio) -> Callable
 def calling(app: Routed) -> Iterator[tuple[LoadRun, LoadRun]]:
     """Somebody calls by every kind of route."""
     with (
-        running(app.box, Plan(rate=60, callers=app.traefik_callers()), namespace=app.namespace) as traefik,
+        running(app.box, Plan(rate=90, callers=app.traefik_callers()), namespace=app.namespace) as through_traefik,
         # Envoy gives each request an id of its own, so pods' logs can't be compared with what was asked.
         running(
             app.box, Plan(rate=40, callers=app.envoy_callers()), namespace=app.namespace, reconciled=False
-        ) as envoy,
+        ) as through_envoy,
     ):
-        yield traefik, envoy
+        yield through_traefik, through_envoy
 
 
 def wait_until_called(app: Routed, runs: Sequence[LoadRun]) -> dict[str, float]:
@@ -135,12 +162,15 @@ def plainly_released(app: Routed) -> list[Outcome]:
 def ramped(app: Routed, operator: Operator) -> list[Outcome]:
     """The same number of releases, none of which is left in peace."""
     app.gated()
-    before = app.written()
+    before = app.written(), ingresses(app)
     warmup = {"ramp": {"duration": f"{RAMP:g}s"}}
-    app.protect(warmup=warmup, traffic={"routes": [{"kind": kind, "name": "web"} for kind in before]})
+    app.protect(warmup=warmup, traffic={"routes": [{"kind": kind, "name": "web"} for kind in KINDS]})
 
     def wait_until_as_written() -> None:
-        app.box.wait_until(lambda: app.written() == before, 30, f"the routes are as their owner wrote them: {before}")
+        def so() -> bool:
+            return (app.written(), ingresses(app)) == before
+
+        app.box.wait_until(so, 30, f"the routes are as their owner wrote them, and alone: {before}")
 
     with calling(app) as runs:
         app.release("2")
