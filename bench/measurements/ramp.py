@@ -50,16 +50,19 @@ def ramp(bed: Testbed) -> Iterator[Figure]:
             mark: round((rate_at(since + mark, measured, STEP) / (RATE * part) - 1) * 100, 1)
             for mark, part in line.items()
         }
+        rounding = {mark: round(way.grain / 2 / part * 100, 1) for mark, part in line.items()}
         chance = {mark: round(by_chance_percent(part, RATE), 1) for mark, part in line.items()} if way.by_lot else {}
         yield Figure(
             f"ramp.{name}",
-            f"a new pod's rate at the worst 10 s mark of a {seconds} s ramp {way.means}, off the {curve} line",
-            max(abs(each) for each in off.values()),
+            f"a new pod's rate at the worst 10 s mark of a {seconds} s ramp {way.means}, off the {curve} line"
+            + (", beyond what rounding may do" if way.grain else ""),
+            max(max(0.0, abs(each) - rounding[mark]) for mark, each in off.items()),
             "%",
             BAR_PERCENT,
             detail={
                 "off_percent_at": off,
                 "by_chance_percent_at": chance,
+                "by_rounding_percent_at": rounding if way.grain else {},
                 "lost": lost[name],
                 "sent": outcome.sent,
                 "p50_ms": round(outcome.p50, 1),

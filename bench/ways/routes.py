@@ -10,6 +10,7 @@ from bench import workload
 from bench.testbed import Testbed
 from bench.ways.way import NAME, Called, Make, Way
 from bench.workload import Manifest
+from localcluster.gateway import INGRESS_CLASS
 from localcluster.load import Fresh, Plan, running
 from localcluster.servers import istio
 from localcluster.servers.istio import Istio
@@ -47,6 +48,24 @@ def _traefik_service(bed: Testbed) -> Iterator[Make]:
         return [service, ingress]
 
     yield _make(bed, "TraefikService", routes, bed.box.gateway_address)
+
+
+@contextmanager
+def _ingress(bed: Testbed) -> Iterator[Make]:
+    def routes(namespace: str) -> list[Manifest]:
+        path = {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": NAME, "port": {"number": 80}}}}
+        ingress = {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "Ingress",
+            "metadata": {"name": NAME, "namespace": namespace},
+            "spec": {
+                "ingressClassName": INGRESS_CLASS,
+                "rules": [{"host": _host(namespace), "http": {"paths": [path]}}],
+            },
+        }
+        return [ingress]
+
+    yield _make(bed, "Ingress", routes, bed.box.gateway_address)
 
 
 @contextmanager
@@ -92,6 +111,9 @@ def _host(namespace: str) -> str:
 
 HTTP_ROUTE: Final = Way("HTTPRoute", "in an HTTPRoute, through Traefik", _http_route)
 TRAEFIK_SERVICE: Final = Way("TraefikService", "in a TraefikService, through Traefik", _traefik_service)
+INGRESS: Final = Way(
+    "Ingress", "in whole percents of a canary beside an Ingress, through Traefik", _ingress, grain=0.01
+)
 VIRTUAL_SERVICE: Final = Way(
     "VirtualService", "in a VirtualService, through Istio's Envoy", _virtual_service, by_lot=True
 )

@@ -42,3 +42,5 @@ class Way:
     """Servers of its own run while the block does: until all that knows of them is gone."""
     by_lot: bool = False
     """Whether it is drawn anew for each request who gets it; else pods have their turns, and chance has no part."""
+    grain: float = 0.0
+    """The steps in which a share can be written, as parts of the traffic; 0: as fine as it needs to be."""
