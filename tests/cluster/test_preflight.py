@@ -9,7 +9,7 @@ import pytest
 
 from lossless.cluster.errors import Forbidden, Unavailable
 from lossless.cluster.gather import Asked, Gathered, gather
-from lossless.cluster.preflight import ONCE_MORE
+from lossless.cluster.preflight import MOMENT, ONCE_MORE
 from lossless.cluster.resources import (
     DEPLOYMENTS,
     INGRESS_CLASSES,
@@ -98,8 +98,20 @@ async def test_they_are_read_anew_for(what: str) -> None:
         made.has(REPLICA_SETS, objects.replica_set("web-2", revision=2))
     else:
         made.has(SERVICES, objects.service("other"))
+    made.now += MOMENT
     assert await reads(made) == ["list ingresses"]
     assert await reads(made) == []
+
+
+async def test_all_of_a_namespace_that_look_at_one_moment_read_its_ingresses_once() -> None:
+    made = at_rest()
+    made.has(INGRESSES, upstream(), watched=False)
+    await made.first_turns()
+    changed = objects.rollout("web", drain={"settle": "7s"})
+    changed["metadata"]["generation"] = 2
+    made.has(ROLLOUTS, changed)
+    assert await reads(made) == []
+    assert "IngressServiceUpstream" in said(made)
 
 
 async def test_a_route_that_comes_after_its_rollout_is_found_a_minute_later() -> None:

@@ -30,6 +30,8 @@ from lossless.traffic.routes.policies import obeys_destination_rules
 from lossless.traffic.services import Service
 
 ONCE_MORE: Final = timedelta(minutes=1)
+MOMENT: Final = timedelta(seconds=5)
+"""For so long what a namespace has of Ingresses is known."""
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +56,8 @@ class Preflight:
         self._store = store
         self._clock = clock
         self._looked: dict[Key, _Looked] = {}
+        self._ingresses: dict[str, tuple[datetime, Sequence[Raw]]] = {}
+        """Of a namespace, as they were seen a moment ago: at a start all its LosslessRollouts ask for them."""
 
     async def look(self, gathered: Gathered) -> float | None:
         """Read what nobody watches, if there is occasion to. Says in how many seconds to come again.
@@ -111,7 +115,7 @@ class Preflight:
             except Forbidden:
                 refused[str(ref)] = NOT_OURS
         obeyed = gathered.world.affine or any(obeys_destination_rules(document) for document in routes.values())
-        ingresses = await listed(self._gateway, INGRESSES, namespace) if services else ()
+        ingresses = await self._ingresses_of(namespace) if services else ()
         facts = route_findings.RouteFacts(
             namespace=namespace,
             rollout=gathered.rollout.name,
@@ -128,6 +132,13 @@ class Preflight:
             affine=gathered.world.affine,
         )
         return refused | route_findings.refusals(facts), route_findings.find(facts)
+
+    async def _ingresses_of(self, namespace: str) -> Sequence[Raw]:
+        now = self._clock()
+        self._ingresses = {key: found for key, found in self._ingresses.items() if now < found[0] + MOMENT}
+        if namespace not in self._ingresses:
+            self._ingresses[namespace] = now, await listed(self._gateway, INGRESSES, namespace)
+        return self._ingresses[namespace][1]
 
     def _facts(self, gathered: Gathered, gate_injection_works: bool | None) -> Facts | None:
         world, wanted = gathered.world, self._spec(gathered)
