@@ -182,6 +182,31 @@ class TestForgotten:
         assert moves(released) == {"a": Verb.MARK_DRAINED}
 
 
+class TestStarting:
+    """A pod that was never let in starts, and its application will register itself."""
+
+    THERE = (passing(admitted_at=None), having(containers_ready=False), unlisted(), missing_in("consul", 10))
+
+    def test_it_is_not_drained_before_it_has_registered_when_nobody_could_take_it_out_any_more(self) -> None:
+        decision = decided(*BOTH_NEW_SERVE, old("a", withdrawn(20), *self.THERE))
+        wait = wait_of(decision, "a")
+        assert (wait.stage, wait.reason, wait.until) == (Stage.WITHDRAWN, "Starting", within(40))
+        assert wait.message.startswith("its application is starting, and would register in consul")
+
+    def test_nor_waited_for_for_ever(self) -> None:
+        decision = decided(*BOTH_NEW_SERVE, old("a", withdrawn(60), *self.THERE))
+        assert moves(decision) == {"a": Verb.SETTLE}
+
+    @pytest.mark.parametrize(
+        "one",
+        [having(phase="Pending"), having(restarts=1), having(containers_ready=True), having(registrations=())],
+        ids=["its image is not there", "it crashes", "it has started", "it registers nowhere"],
+    )
+    def test_one_that_is_not_starting_is_not_waited_for(self, one: PodModifier) -> None:
+        decision = decided(*BOTH_NEW_SERVE, old("a", withdrawn(20), *self.THERE, one))
+        assert wait_of(decision, "a").reason != "Starting"
+
+
 class TestSettle:
     def test_it_settles_from_the_moment_it_was_gone(self) -> None:
         decision = decided(*BOTH_NEW_SERVE, old("a", draining(3)))

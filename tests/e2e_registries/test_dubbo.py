@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import yaml
@@ -97,6 +97,8 @@ class DubboShop(Shop):
     registry: DubboRegistry
     replicas: int = 2
     grace: int = 1
+    qos: Literal["pod", "off"] = "off"
+    """Whether its pods take commands, from anybody."""
     delay: int | None = None
     """Milliseconds after its start that it registers and serves: it starts closed."""
 
@@ -106,7 +108,7 @@ class DubboShop(Shop):
             self.registry.zookeeper.connect_string,
             app=self.namespace,
             group=self.namespace,
-            qos="pod",
+            qos=self.qos,
             more={"dubbo.application.qos-anonymous-access-permission-level": "PROTECTED"},
             delay=self.delay,
         )
@@ -197,7 +199,7 @@ def test_a_storm_over_providers_that_start_closed_loses_nothing(dubbo: DubboShop
 
 def test_a_release_by_qos_that_is_undone_on_its_way_loses_nothing(dubbo: DubboShop, operator: Operator) -> None:
     by_qos = DubboByQos(dubbo.registry.zookeeper)
-    app = replace(dubbo, registry=by_qos, strategy=AT_ONCE).cared_for()
+    app = replace(dubbo, registry=by_qos, qos="pod", strategy=AT_ONCE).cared_for()
     old = app.addresses()
 
     def undone(run: LoadRun) -> None:

@@ -15,6 +15,9 @@ REGISTERED_AGAIN: Final = timedelta(seconds=60)
 """By then an application that lives is back in a registry that had forgotten it: with Eureka by its next heartbeat and
 the next renewal of the cache (30 s each), with Consul by the agent's anti-entropy (a minute), with others sooner."""
 
+STARTED_WITHIN: Final = timedelta(seconds=60)
+"""By then an application that starts has registered, as far as one waits for it that is not wanted any more."""
+
 
 def told_everyone(pod: Pod, moment: Moment) -> Wait | None:
     """Its gate is closed, and whoever can't be looked at has been told."""
@@ -63,6 +66,23 @@ def not_forgotten(pod: Pod, moment: Moment) -> Wait | None:
     return Wait(Stage.WITHDRAWN, "Forgotten", message, _start(pod, moment), until)
 
 
+def not_about_to_register(pod: Pod, moment: Moment) -> Wait | None:
+    """Its application is not just starting.
+
+    One that registers itself would do so by and by: after it was drained nobody could take it out any more, and before
+    it has done so nobody can. It is not waited for for ever: it may never come so far.
+    """
+    starts = pod.phase == "Running" and not pod.containers_ready and not pod.restarts
+    if pod.passage.gone_at or pod.passage.admitted_at or not starts:
+        return None
+    missing = ", ".join(one.source for one in pod.registrations if one.missing)
+    until = _start(pod, moment) + STARTED_WITHIN
+    if not missing or moment.now >= until:
+        return None
+    message = f"its application is starting, and would register in {missing}; believed from {until:%H:%M:%S} UTC on"
+    return Wait(Stage.WITHDRAWN, "Starting", message, _start(pod, moment), until)
+
+
 def settled(pod: Pod, moment: Moment) -> Wait | None:
     """Those who may still hold its address have had the time to forget it."""
     if moment.stays_listed(pod) and not _to_be_gone_from(pod, moment):
@@ -107,6 +127,7 @@ WAY_OUT: Final[tuple[Check, ...]] = (
     told_everyone,
     gone_from_every_source,
     not_forgotten,
+    not_about_to_register,
     settled,
     not_held,
     nothing_in_flight,
