@@ -12,6 +12,7 @@ from tests.side_by_side import side_by_side
 
 EARLY = ("--register-at", "start", "--start-delay", "3", "--deregister", "first", "--linger", "2")
 SLOW = ("--register-at", "start", "--start-delay", "15", "--deregister", "first", "--linger", "2")
+LISTENS_AFTER_12_S = ("--start-delay", "12", "--deregister", "last")
 LATE = ("--register-delay", "4", "--deregister", "first", "--linger", "2")
 
 
@@ -61,3 +62,23 @@ def test_a_pod_that_has_not_registered_yet_does_not_serve_so_the_old_ones_stay(s
     outcome = released(late)
     assert not outcome.lost, outcome.explain()
     assert not is_found(late), "who has registered after it was let in was not early"
+
+
+@only(["etcd"])
+def test_a_pod_that_is_not_wanted_any_more_while_it_starts_goes_when_it_has_registered_and_is_out(
+    shop: Make, operator: Operator
+) -> None:
+    """It may not be drained before it has registered: nobody could take it out any more."""
+    app = shop(app=LISTENS_AFTER_12_S, replicas=1).cared_for()
+    with running(app.box, Plan(rate=50, callers=app.followers()[:1]), namespace=app.namespace) as run:
+        wait_until_answered(run)
+        app.scale(2)
+        app.box.wait_until(lambda: [pod["status"].get("phase") for pod in app.pods()] == ["Running"] * 2)
+        app.scale(1)
+        (drained,) = app.box.wait_until(app.drained, 60, "a pod is drained", every=0.05)
+        assert '"did": "registered"' in app.box.pod_logs(app.namespace, drained)
+        app.wait_until_rolled_out()
+        time.sleep(1)
+        outcome = run.finish()
+    assert not outcome.lost, outcome.explain()
+    app.wait_until_nothing_is_left()
