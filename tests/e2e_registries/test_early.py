@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from localcluster.load import Outcome, Plan, running
@@ -16,13 +17,17 @@ LISTENS_AFTER_12_S = ("--start-delay", "12", "--deregister", "last")
 LATE = ("--register-delay", "4", "--deregister", "first", "--linger", "2")
 
 
-def released(shop: FollowedShop) -> Outcome:
+def under_load(shop: FollowedShop, change: Callable[[], None]) -> Outcome:
     with running(shop.box, Plan(rate=50, callers=shop.followers()[:1]), namespace=shop.namespace) as run:
         wait_until_answered(run)
-        shop.release("2")
+        change()
         shop.wait_until_rolled_out()
         time.sleep(1)
         return run.finish()
+
+
+def released(shop: FollowedShop) -> Outcome:
+    return under_load(shop, lambda: shop.release("2"))
 
 
 def is_found(shop: FollowedShop) -> bool:
@@ -70,15 +75,14 @@ def test_a_pod_that_is_not_wanted_any_more_while_it_starts_goes_when_it_has_regi
 ) -> None:
     """It may not be drained before it has registered: nobody could take it out any more."""
     app = shop(app=LISTENS_AFTER_12_S, replicas=1).cared_for()
-    with running(app.box, Plan(rate=50, callers=app.followers()[:1]), namespace=app.namespace) as run:
-        wait_until_answered(run)
+
+    def scaled_out_and_in() -> None:
         app.scale(2)
         app.box.wait_until(lambda: [pod["status"].get("phase") for pod in app.pods()] == ["Running"] * 2)
         app.scale(1)
         (drained,) = app.box.wait_until(app.drained, 60, "a pod is drained", every=0.05)
         assert '"did": "registered"' in app.box.pod_logs(app.namespace, drained)
-        app.wait_until_rolled_out()
-        time.sleep(1)
-        outcome = run.finish()
+
+    outcome = under_load(app, scaled_out_and_in)
     assert not outcome.lost, outcome.explain()
     app.wait_until_nothing_is_left()

@@ -49,24 +49,24 @@ class BesideRoute:
         self._around = await around(self._gateway, found, ingresses)
 
     async def lay(self, split: Split) -> str:
-        if self._wanted(split) != self._there:
+        wanted, refusal = self._decided(split)
+        if wanted != self._there:
             try:
                 await self.read()
             except NotFound:
                 await self.take_out()
                 raise
-        wanted = self._wanted(split)
+            wanted, refusal = self._decided(split)
         if wanted is None:
             await self.take_out()
-            return canary.refusal(self.document, split, self._around)
-        if wanted != self._there:
+        elif wanted != self._there:
             try:
                 await self._gateway.apply(INGRESSES, self._namespace, self._name, wanted, MANAGER)
             except (Forbidden, Invalid) as error:  # Its controller may have a say in it: an admission webhook.
                 await self.take_out()
                 return f"the API server does not take a canary beside it: {error.message}"
             self._there = wanted
-        return ""
+        return refusal
 
     async def take_out(self) -> None:
         if self.lies:
@@ -74,10 +74,10 @@ class BesideRoute:
                 await self._gateway.delete(INGRESSES, self._namespace, self._name)
             self._there = None
 
-    def _wanted(self, split: Split) -> Raw | None:
-        """None: nothing may lie there."""
-        refused = canary.refusal(self.document, split, self._around)
-        return None if refused else canary.canary(self.document, split)
+    def _decided(self, split: Split) -> tuple[Raw | None, str]:
+        """What is to lie there; or nothing, and why."""
+        refusal = canary.refusal(self.document, split, self._around)
+        return (None, refusal) if refusal else (canary.canary(self.document, split), "")
 
 
 async def around(gateway: Gateway, ingress: Raw, ingresses: Sequence[Raw]) -> Around:

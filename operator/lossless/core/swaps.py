@@ -163,8 +163,7 @@ def _leaving_until(pod: Pod, here: Moment) -> datetime | None:
     if not pod.live or pod.stage not in (Stage.WITHDRAWN, Stage.DRAINING) or withdrawn_at is None:
         return None
     deadline = withdrawn_at + here.world.spec.drain.timeout
-    way = (way_out.told_everyone, way_out.gone_from_every_source, way_out.not_forgotten, way_out.settled)
-    wait = first_wait(way, pod, here)
+    wait = first_wait(way_out.OUT_OF_SIGHT, pod, here)
     if wait is None or here.now >= deadline:
         return None
     return min(wait.until or deadline, deadline)

@@ -26,7 +26,7 @@ from typing import Any, Final
 from lossless.api import names
 from lossless.traffic.routes.ingress import INGRESS, leads_to, paths_of, service_of
 from lossless.traffic.routes.policies import MOVES_CLIENTS
-from lossless.traffic.routes.route import Raw, Split, mapping, mappings, names_ours
+from lossless.traffic.routes.route import Raw, Split, mapping, mappings, name_of, names_ours
 from lossless.traffic.routes.warmup_service import labels
 
 CONTROLLER: Final = "k8s.io/ingress-nginx"
@@ -69,7 +69,7 @@ def canary(ingress: Raw, split: Split) -> dict[str, Any]:
     It goes with the Ingress at the latest: without it, nobody but pods that ramp would have its hosts.
     """
     metadata, spec = mapping(ingress.get("metadata")), mapping(ingress.get("spec"))
-    name, named = _name(ingress), spec.get("ingressClassName")
+    name, named = name_of(ingress), spec.get("ingressClassName")
     annotations = {CANARY: "true", WEIGHT: str(percent(split.share))}
     if not named:  # The API server takes a new Ingress with one of the two alone.
         annotations[CLASS] = _annotation(ingress, CLASS)
@@ -106,7 +106,7 @@ def owner_of(ingress: Raw) -> Owner | None:
     if not is_canary(ingress) or not labels(rollout).items() <= there.items():
         return None
     owners = [str(one.get("name", "")) for one in mappings(metadata.get("ownerReferences"))]
-    return next((Owner(rollout, one) for one in owners if canary_name(rollout, one) == _name(ingress)), None)
+    return next((Owner(rollout, one) for one in owners if canary_name(rollout, one) == name_of(ingress)), None)
 
 
 def is_canary(ingress: Raw) -> bool:
@@ -150,7 +150,7 @@ def _keeps_clients(ingress: Raw, split: Split, around: Around) -> str:
     for one in (ingress, *around.ingresses):
         found = next((annotation for annotation in _KEEP_CLIENTS if _annotation(one, annotation)), "")
         if found and leads_to(one) & split.services:
-            return f"Ingress {_name(one)} has {found}: {MOVES_CLIENTS}"
+            return f"Ingress {name_of(one)} has {found}: {MOVES_CLIENTS}"
     if _annotation(ingress, _PASSTHROUGH).lower() in _YES:
         return f"it has {_PASSTHROUGH}, which goes past every canary"
     return ""
@@ -159,16 +159,16 @@ def _keeps_clients(ingress: Raw, split: Split, around: Around) -> str:
 def _in_the_way(ingress: Raw, split: Split, around: Around) -> str:
     if is_canary(ingress):
         return "it is a canary itself"
-    name = canary_name(split.rollout, _name(ingress))
+    name = canary_name(split.rollout, name_of(ingress))
     mains = [one for one in (ingress, *around.ingresses) if not is_canary(one)]
     divided = {key for one in mains for key, service in _paths(one) if service in split.services}
     for one in around.ingresses:
         owner = owner_of(one)
         ours = owner is not None and owner.rollout == split.rollout
-        if _name(one) == name and not ours:
+        if name_of(one) == name and not ours:
             return f"there is another Ingress {name}"
         if is_canary(one) and not ours and any(key in divided for key, _ in _paths(one)):
-            return f"there is a canary already, Ingress {_name(one)}, and only one counts"
+            return f"there is a canary already, Ingress {name_of(one)}, and only one counts"
     return ""
 
 
@@ -198,7 +198,3 @@ def _paths(ingress: Raw) -> Iterator[tuple[tuple[str, str, str], str]]:
 
 def _annotation(ingress: Raw, name: str) -> str:
     return str(mapping(mapping(ingress.get("metadata")).get("annotations")).get(name, ""))
-
-
-def _name(ingress: Raw) -> str:
-    return str(mapping(ingress.get("metadata")).get("name", ""))

@@ -16,7 +16,7 @@ from lossless.traffic.routes.canary import Around
 from lossless.traffic.routes.edit import lay, owners_text
 from lossless.traffic.routes.ingress import leads_to
 from lossless.traffic.routes.kinds import KINDS, WEIGHTED
-from lossless.traffic.routes.route import BackendList, Raw, Split, WeightedRoute, mapping, mappings, names_ours
+from lossless.traffic.routes.route import BackendList, Raw, Split, WeightedRoute, mapping, mappings, name_of, names_ours
 from lossless.traffic.routes.status import Answer, taken
 from lossless.traffic.routes.virtual_service import PROTOCOLS
 from lossless.traffic.routes.warmup_service import PortsClash, ports, warmup_name
@@ -48,7 +48,7 @@ class RouteFacts:
 
     @property
     def names(self) -> frozenset[str]:
-        return frozenset(_name(one) for one in self.services)
+        return frozenset(name_of(one) for one in self.services)
 
     @property
     def split(self) -> Split:
@@ -239,7 +239,7 @@ def _refusal(facts: RouteFacts, ref: RouteRef, document: Raw) -> str:
     if (said := taken(document)).answer is Answer.REFUSED:
         return said.evidence
     try:
-        ports([one for one in facts.services if names_ours(route, document, frozenset({_name(one)}))])
+        ports([one for one in facts.services if names_ours(route, document, frozenset({name_of(one)}))])
     except PortsClash as error:
         return str(error)
     if weighted is not None:
@@ -280,7 +280,7 @@ def _forwarded_by_alb(ingress: Raw, services: frozenset[str]) -> bool:
 def _rules(facts: RouteFacts, wanted: Callable[[Raw], bool]) -> list[str]:
     return sorted(
         {
-            _name(rule)
+            name_of(rule)
             for service in facts.names
             for rule in destination_rule.applying(facts.policies, service, facts.namespace)
             if any(wanted(policy) for policy in destination_rule.traffic_policies(rule))
@@ -303,8 +303,4 @@ def _retries_answers(document: Raw, services: frozenset[str]) -> bool:
 
 
 def _ingresses(which: Iterable[Raw]) -> list[str]:
-    return [f"Ingress {_name(one)}" for one in which]
-
-
-def _name(one: Raw) -> str:
-    return str(mapping(one.get("metadata")).get("name", ""))
+    return [f"Ingress {name_of(one)}" for one in which]

@@ -143,6 +143,10 @@ def namespace_of(document: Raw) -> str:
     return str(mapping(document.get("metadata")).get("namespace", ""))
 
 
+def name_of(document: Raw) -> str:
+    return str(mapping(document.get("metadata")).get("name", ""))
+
+
 def mapping(value: object) -> Raw:
     """What is absent, or not what it should be, reads as empty."""
     return value if isinstance(value, Mapping) else {}
