@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import pytest
 
+from localcluster.errors import BoxError
 from localcluster.load import FollowedAddresses
 from localcluster.load.running import LoadRun
 from lossless.api import names
@@ -150,12 +151,18 @@ def wait_until_one_is(stage: str, shop: Shop) -> None:
 
 
 def go_on_without_registry(shop: Shop, run: LoadRun, seconds: float) -> None:
-    """As soon as a pod is withdrawn the registry is away, and for so long nobody may go."""
+    """As soon as a pod is withdrawn the registry is away, and for so long nobody may go.
+
+    A status may be late: it is written again after up to 15 s where the API server is slow.
+    """
     wait_until_one_is("Withdrawn", shop)
     shop.registry.away()
     run.mark("away")
     back_at = time.monotonic() + seconds
-    shop.box.wait_until(shop.waits_for_its_registry, seconds, f"the status says so: {shop.status()}")
+    try:
+        shop.box.wait_until(shop.waits_for_its_registry, 60, "the status says so")
+    except BoxError as error:
+        raise AssertionError(f"{shop.status()} of {shop.stages()}") from error
     drained = shop.drained()
     time.sleep(max(0, back_at - time.monotonic()))
     assert shop.waits_for_its_registry(), shop.status()
