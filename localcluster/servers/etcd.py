@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from localcluster import binaries
+from localcluster.cache import Say
 from localcluster.servers.server import Server, ServerBox, fresh_directory
 
 ADDRESS = "10.0.1.30"
 PORT, PEER_PORT = 2379, 2380
 
 
-def etcd(box: ServerBox, address: str = ADDRESS) -> Server:
+def etcd(box: ServerBox, address: str = ADDRESS, say: Say = print) -> Server:
     """An etcd of one member. Its HTTP JSON gateway is below `<url>/v3`, gRPC is on the same port.
 
     Raises:
-        BinariesError: etcd is not installed.
+        BinariesError: it could not be built.
     """
     client, peer = f"http://{address}:{PORT}", f"http://{address}:{PEER_PORT}"
     argv = [
-        str(binaries.etcd()),
+        str(binaries.etcd(say)),
         "--name=registry",
         f"--data-dir={fresh_directory(box, 'etcd')}",
         f"--listen-client-urls={client}",

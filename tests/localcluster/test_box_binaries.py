@@ -103,8 +103,10 @@ def everything_in(directory: Path) -> list[str]:
 
 def test_those_of_kubebuilder_assets_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = {name: fake_binary(tmp_path / "assets" / name, VERSION) for name in binaries.NAMES}
+    etcd = fake_binary(tmp_path / "assets" / "etcd", "3.6.0")
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path / "assets"))
     assert binaries.obtain(VERSION, nothing_said) == expected
+    assert binaries.etcd(nothing_said) == etcd
 
 
 def test_those_on_the_path_are_taken_if_they_are_of_that_version(empty_machine: Path) -> None:
@@ -185,7 +187,10 @@ if [ "$1" = env ]; then echo go{version}; exit; fi
 echo "$GOTOOLCHAIN $GOWORK $(ls | tr '\\n' ' ')$@" > "{record}"
 {then}
 while [ "$1" != -o ]; do shift; done
-for package in "$@"; do case "$package" in k8s.io/*) echo built > "$2$(basename "$package")";; esac; done
+for package in "$@"; do case "$package" in
+    k8s.io/*) echo built > "$2$(basename "$package")";;
+    go.etcd.io/etcd/server/v3) echo etcd > "$2server";;
+esac; done
 """
 
 
@@ -213,6 +218,17 @@ def test_what_is_not_released_is_built_from_the_committed_modules(fake_go: Calla
     assert f"version.gitVersion=v{BUILDABLE}" in called
     assert any(line.startswith(f"Building Kubernetes {BUILDABLE}") for line in said)
     assert everything_in(cache.root() / "bin") == [binaries.cache_directory(BUILDABLE).name]
+
+
+def test_etcd_is_built_once_from_the_version_that_is_committed(fake_go: Callable[..., Path]) -> None:
+    record = fake_go("1.26.0")
+    found = binaries.etcd(nothing_said)
+    assert found.read_text() == "etcd\n"
+    record.unlink()
+    assert binaries.etcd(nothing_said) == found
+    assert not record.exists()
+    pinned = (gobuild.MODULES / "etcd" / "go.mod").read_text()
+    assert f"\tgo.etcd.io/etcd/server/v3 v{binaries.ETCD_VERSION} // indirect\n" in pinned
 
 
 def test_a_build_that_fails_leaves_nothing_and_quotes_go(fake_go: Callable[..., Path]) -> None:

@@ -47,6 +47,21 @@ def test_its_kubeconfig_works_outside_and_the_other_one_inside(box: Box) -> None
     assert outside.stdout == inside.stdout == "node/node-1\nnode/node-2\n"
 
 
+def test_lists_are_answered_from_the_cache_of_the_api_server_as_on_a_cluster_of_today(box: Box) -> None:
+    """With an etcd before 3.5.13 it asks that, and decodes all of a namespace, for each."""
+
+    def lists_of_etcd() -> float:
+        lines = box.kubectl("get", "--raw", "/metrics").splitlines()
+        asked = [line for line in lines if line.startswith("etcd_request_duration_seconds_count{")]
+        assert any('operation="get"' in line for line in asked)
+        return sum(float(line.split()[-1]) for line in asked if 'operation="list"' in line and '"pods"' in line)
+
+    before = lists_of_etcd()
+    for _ in range(10):
+        box.listed("pods")
+    assert lists_of_etcd() == before
+
+
 def test_kubeconfigs_can_be_read_by_their_owner_only(box: Box) -> None:
     assert box.kubeconfig.stat().st_mode & 0o777 == 0o600
     assert box.kubeconfig_inside.stat().st_mode & 0o777 == 0o600

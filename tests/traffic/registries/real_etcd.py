@@ -79,7 +79,7 @@ def running() -> Iterator[Etcd]:
     client, peer = _free_ports()
     with tempfile.TemporaryDirectory() as directory:
         argv = [
-            str(binaries.etcd()),
+            str(binaries.etcd(print)),
             f"--data-dir={directory}/data",
             f"--listen-client-urls={client}",
             f"--advertise-client-urls={client}",
