@@ -12,7 +12,8 @@ import pytest
 from lossless.cluster.errors import Forbidden
 from lossless.cluster.ramping import LAG, LINGER, Ramping
 from lossless.cluster.resources import INGRESS_CLASSES, INGRESSES, ROLLOUTS, SERVICES
-from lossless.traffic.routes.canary import WEIGHT, canary_name
+from lossless.traffic.routes.canary import canary_name
+from lossless.traffic.routes.nginx import WEIGHT
 from tests.cluster import objects
 from tests.cluster.test_ramping import KEY, Shop
 

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossless.traffic.routes.canary import (
-    CLASS,
     CONTROLLER,
     Around,
     Owner,
@@ -20,6 +19,7 @@ from lossless.traffic.routes.canary import (
     refusal,
 )
 from lossless.traffic.routes.ingress import INGRESS
+from lossless.traffic.routes.nginx import CLASS
 from lossless.traffic.routes.route import names_ours
 from tests.traffic.routes.given import Object, route, split
 

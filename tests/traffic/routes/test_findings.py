@@ -130,6 +130,7 @@ def test_destination_rules_are_obeyed_where_istio_serves_a_route() -> None:
         ("RouteSplitByOwner", [http_route([ref("web", 9), ref("web-canary", 1)])], {}),
         ("IngressServiceUpstream", [http_route([ref("web")])], {"ingresses": [ingress(**SERVICE_UPSTREAM)]}),
         ("IngressCanary", [http_route([ref("web")])], {"ingresses": [ingress(**CANARY)]}),
+        ("IngressCanary", [http_route([ref("web")])], {"ingresses": [ingress(**dict.fromkeys(CANARY, "1"))]}),
         ("AlbWeights", [http_route([ref("web")])], {"ingresses": [ingress("front", **alb("web"))]}),
         (
             "OutlierDetection",

@@ -25,19 +25,14 @@ from typing import Any, Final
 
 from lossless.api import names
 from lossless.traffic.routes.ingress import INGRESS, leads_to, paths_of, service_of
+from lossless.traffic.routes.nginx import AFFINITY, CANARY, CLASS, HASH_BY, PASSTHROUGH, WEIGHT, annotation, says
 from lossless.traffic.routes.policies import MOVES_CLIENTS
 from lossless.traffic.routes.route import Raw, Split, mapping, mappings, name_of, names_ours
 from lossless.traffic.routes.warmup_service import labels
 
 CONTROLLER: Final = "k8s.io/ingress-nginx"
 """`spec.controller` of the IngressClasses whose controllers know what a canary is."""
-CANARY: Final = "nginx.ingress.kubernetes.io/canary"
-WEIGHT: Final = "nginx.ingress.kubernetes.io/canary-weight"
-CLASS: Final = "kubernetes.io/ingress.class"
-"""The annotation that was there before `spec.ingressClassName`, and still counts."""
-_KEEP_CLIENTS: Final = ("nginx.ingress.kubernetes.io/affinity", "nginx.ingress.kubernetes.io/upstream-hash-by")
-_PASSTHROUGH: Final = "nginx.ingress.kubernetes.io/ssl-passthrough"
-_YES: Final = frozenset({"true", "t", "1"})
+_KEEP_CLIENTS: Final = (AFFINITY, HASH_BY)
 _WHOLE: Final = 100
 _READABLE: Final = 230
 """So much of an Ingress's name is in that of its canary: 253 characters are the most."""
@@ -72,7 +67,7 @@ def canary(ingress: Raw, split: Split) -> dict[str, Any]:
     name, named = name_of(ingress), spec.get("ingressClassName")
     annotations = {CANARY: "true", WEIGHT: str(percent(split.share))}
     if not named:  # The API server takes a new Ingress with one of the two alone.
-        annotations[CLASS] = _annotation(ingress, CLASS)
+        annotations[CLASS] = annotation(ingress, CLASS)
     like = {"apiVersion": INGRESS.api_version, "kind": str(INGRESS.kind)}
     return {
         **like,
@@ -110,14 +105,14 @@ def owner_of(ingress: Raw) -> Owner | None:
 
 
 def is_canary(ingress: Raw) -> bool:
-    return _annotation(ingress, CANARY).lower() in _YES
+    return says(ingress, CANARY)
 
 
 def class_names(ingress: Raw) -> frozenset[str]:
     """The IngressClass that an Ingress names. None, if there was no default one as it was made: the API server writes
     that into it. Two, if field and annotation differ."""
     named = mapping(ingress.get("spec")).get("ingressClassName")
-    return frozenset(str(one) for one in (named, _annotation(ingress, CLASS)) if one)
+    return frozenset(str(one) for one in (named, annotation(ingress, CLASS)) if one)
 
 
 def refusal(ingress: Raw, split: Split, around: Around) -> str:
@@ -148,11 +143,11 @@ def _its_class(ingress: Raw, around: Around) -> str:
 def _keeps_clients(ingress: Raw, split: Split, around: Around) -> str:
     """Its Services are divided, so it does not matter which of the Ingresses that lead there says so."""
     for one in (ingress, *around.ingresses):
-        found = next((annotation for annotation in _KEEP_CLIENTS if _annotation(one, annotation)), "")
+        found = next((name for name in _KEEP_CLIENTS if annotation(one, name)), "")
         if found and leads_to(one) & split.services:
             return f"Ingress {name_of(one)} has {found}: {MOVES_CLIENTS}"
-    if _annotation(ingress, _PASSTHROUGH).lower() in _YES:
-        return f"it has {_PASSTHROUGH}, which goes past every canary"
+    if says(ingress, PASSTHROUGH):
+        return f"it has {PASSTHROUGH}, which goes past every canary"
     return ""
 
 
@@ -194,7 +189,3 @@ def _paths(ingress: Raw) -> Iterator[tuple[tuple[str, str, str], str]]:
         for path in paths_of(rule):
             key = (str(rule.get("host", "")), str(path.get("path", "")), str(path.get("pathType", "")))
             yield key, service_of(mapping(path.get("backend")))
-
-
-def _annotation(ingress: Raw, name: str) -> str:
-    return str(mapping(mapping(ingress.get("metadata")).get("annotations")).get(name, ""))

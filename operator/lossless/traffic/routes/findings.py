@@ -16,12 +16,12 @@ from lossless.traffic.routes.canary import Around
 from lossless.traffic.routes.edit import lay, owners_text
 from lossless.traffic.routes.ingress import leads_to
 from lossless.traffic.routes.kinds import KINDS, WEIGHTED
+from lossless.traffic.routes.nginx import CANARY, SERVICE_UPSTREAM, says
 from lossless.traffic.routes.route import BackendList, Raw, Split, WeightedRoute, mapping, mappings, name_of, names_ours
 from lossless.traffic.routes.status import Answer, taken
 from lossless.traffic.routes.virtual_service import PROTOCOLS
 from lossless.traffic.routes.warmup_service import PortsClash, ports, warmup_name
 
-_NGINX: Final = "nginx.ingress.kubernetes.io/"
 _ALB: Final = "alb.ingress.kubernetes.io/"
 
 
@@ -118,12 +118,12 @@ def split_by_owner(facts: RouteFacts) -> Finding | None:
 
 
 def ingress_service_upstream(facts: RouteFacts) -> Finding | None:
-    found = _annotated(facts, f"{_NGINX}service-upstream", "true")
+    found = _annotated(facts, SERVICE_UPSTREAM)
     if not found:
         return None
     return Finding(
         reason="IngressServiceUpstream",
-        message=f"{listed(found)} has {_NGINX}service-upstream: requests go to the Service's own address, kube-proxy "
+        message=f"{listed(found)} has {SERVICE_UPSTREAM}: requests go to the Service's own address, kube-proxy "
         "chooses the pod by connection, and connections that are kept alive stay with a pod that is on its way out",
         fix="Take the annotation out, so that nginx chooses pods by EndpointSlices; or let the application answer "
         "Connection: close for a second after SIGTERM, and then close what is idle",
@@ -131,7 +131,7 @@ def ingress_service_upstream(facts: RouteFacts) -> Finding | None:
 
 
 def ingress_canary(facts: RouteFacts) -> Finding | None:
-    found = _annotated(facts, f"{_NGINX}canary", "true")
+    found = _annotated(facts, CANARY)
     if not facts.ramps or not found:
         return None
     return Finding(
@@ -253,13 +253,8 @@ def _divided_by_owner(route: WeightedRoute, each: BackendList, services: frozens
     return len(getting) > 1 and any(backend.service in services for backend in getting)
 
 
-def _annotated(facts: RouteFacts, annotation: str, value: str) -> list[str]:
-    return _ingresses(
-        one
-        for one in facts.ingresses
-        if mapping(mapping(one.get("metadata")).get("annotations")).get(annotation) == value
-        and facts.names & leads_to(one)
-    )
+def _annotated(facts: RouteFacts, annotation: str) -> list[str]:
+    return _ingresses(one for one in facts.ingresses if says(one, annotation) and facts.names & leads_to(one))
 
 
 def _forwarded_by_alb(ingress: Raw, services: frozenset[str]) -> bool:
