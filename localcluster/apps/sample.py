@@ -2,7 +2,7 @@
 
 Each request that was answered in full is one line on stdout, `{"id": …, "t": …, "pod": …, "path": …}`, written after
 its last byte went out to the kernel; probes and metrics are not logged. A load generator sends `X-Request-Id` and
-reconciles; the answer names its pod in `X-Pod`.
+reconciles; the answer names its pod in `X-Pod`. Lines of `--cold-requests` have `"cold": true`, too.
 
 Paths: `/` (any other too), `/slow?s=20`, `/stream?s=5&chunks=10`, `/burn?ms=50`, `/crash`, `/healthz`, `/metrics`,
 `/inflight`, `/unready?s=10`.
@@ -132,19 +132,19 @@ class App:
             self._in_flight -= 1
             raise
         response.headers |= {"X-Pod": self._pod, "X-Version": self._args.version}
-        response.on_sent = lambda: self._sent(request)
+        response.on_sent = lambda: self._sent(request, "X-Cold" in response.headers)
         response.on_end = self._ended
         return response
 
     def _ended(self) -> None:
         self._in_flight -= 1
 
-    def _sent(self, request: Request) -> None:
+    def _sent(self, request: Request, cold: bool) -> None:
         self._served += 1
         request_id = request.headers.get("x-request-id", "")
         # Written by hand: importing json costs a pod more than all its lines.
-        line = f'{{"id": "{request_id}", "t": {time.time():.3f}, "pod": "{self._pod}", "path": "{request.path}"}}\n'
-        sys.stdout.write(line)
+        line = f'{{"id": "{request_id}", "t": {time.time():.3f}, "pod": "{self._pod}", "path": "{request.path}"'
+        sys.stdout.write(line + (', "cold": true}\n' if cold else "}\n"))
         sys.stdout.flush()
 
     def _quiet(self, path: str) -> Response:
@@ -165,6 +165,7 @@ class App:
         return Response(200, text.encode(), {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def _answer(self, request: Request) -> Response:
+        cold = False
         if request.path == "/crash":
             sys.stdout.flush()
             os._exit(int(request.query.get("code", "1")))
@@ -178,7 +179,7 @@ class App:
             await asyncio.sleep(float(request.query.get("s", "20")))
         elif request.path == "/burn":
             _burn(float(request.query.get("ms", "50")) / 1000)
-        elif self._cold_left > 0:
+        elif cold := self._cold_left > 0:
             self._cold_left -= 1
             if self._args.cold_burn:
                 _burn(self._args.cold_ms / 1000)
@@ -188,7 +189,8 @@ class App:
             burns = time.monotonic() < self._burns_until
             _spend((self._args.burn_ms if burns else self._args.work_ms) / 1000)
             await asyncio.sleep(self._args.latency_ms / 1000)
-        return Response(200, f"{self._pod} version {self._args.version}\n".encode())
+        body = f"{self._pod} version {self._args.version}\n".encode()
+        return Response(200, body, {"X-Cold": "true"} if cold else {})
 
 
 async def _chunks(seconds: float, count: int) -> AsyncIterator[bytes]:

@@ -245,7 +245,7 @@ def test_one_takes_no_notice(start: Start) -> None:
 
 
 @pytest.mark.parametrize("how", ["--cold-ms=250", "--cold-burn"])
-def test_a_cold_app_is_slow_for_its_first_requests(start: Start, how: str) -> None:
+def test_a_cold_app_is_slow_for_its_first_requests_and_says_so(start: Start, how: str) -> None:
     app = start("--cold-requests=3", "--cold-ms=250", how, "--latency-ms=0")
     times = []
     for _ in range(5):
@@ -254,6 +254,8 @@ def test_a_cold_app_is_slow_for_its_first_requests(start: Start, how: str) -> No
         times.append(time.monotonic() - began)
     assert min(times[:3]) >= 0.25
     assert min(times[3:]) < 0.25
+    app.told_to_stop()
+    assert [line.get("cold") for line in app.end()[1]] == [True, True, True, None, None]
 
 
 def test_a_slow_starter_does_not_listen_at_first(start: Start) -> None:
