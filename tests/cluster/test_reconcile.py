@@ -468,11 +468,12 @@ async def test_a_target_that_is_gone_lets_its_pods_go() -> None:
 # -- the status --------------------------------------------------------------------------------------------------------
 
 
-def one_more_serves(made: Shop) -> None:
-    made.has(PODS, admitted("b"))
-    both = [objects.endpoint(name, ready=True) for name in ("a", "b")]
-    made.has(ENDPOINT_SLICES, objects.endpoint_slice("web-x", "web", *both))
-    made.has(REPLICA_SETS, objects.replica_set("web-1", replicas=2, readyReplicas=2))
+def one_more_serves(made: Shop, pods: str = "ab") -> None:
+    made.has(PODS, *(admitted(name) for name in pods))
+    made.has(
+        ENDPOINT_SLICES, objects.endpoint_slice("web-x", "web", *(objects.endpoint(one, ready=True) for one in pods))
+    )
+    made.has(REPLICA_SETS, objects.replica_set("web-1", replicas=len(pods), readyReplicas=len(pods)))
 
 
 async def test_mere_counts_are_written_every_few_seconds_only() -> None:
@@ -488,42 +489,44 @@ async def test_mere_counts_are_written_every_few_seconds_only() -> None:
     assert made.api.asked().count("patch losslessrollouts") == 1
 
 
-def slow_by(made: Shop, seconds: float) -> None:
-    """Every write of a status takes so long."""
-    patch = made.api.patch
+def slow_by(made: Shop, *seconds: float) -> None:
+    """One write of a status after the other takes so long; from the last on, all."""
+    patch, left = made.api.patch, list(seconds)
 
     async def slowly(resource: Resource, *arguments: Any, **named: Any) -> objects.Raw:
-        made.now += timedelta(seconds=seconds if resource is ROLLOUTS else 0)
+        if resource is ROLLOUTS:
+            made.now += timedelta(seconds=left.pop(0) if len(left) > 1 else left[0])
         return await patch(resource, *arguments, **named)
 
     made.api.patch = slowly  # type: ignore[method-assign]
 
 
-async def test_a_slow_api_server_is_told_mere_counts_less_often() -> None:
-    made = shop(admitted("a"), replicas=3)
-    slow_by(made, EVERY / 50)
-    await made.first_turns()
-    one_more_serves(made)
-    made.now += timedelta(seconds=EVERY)
-    wait = await made.turn()
-    assert "patch losslessrollouts" not in made.api.asked()
-    assert wait is not None
-    made.now += timedelta(seconds=EVERY)
-    await made.turn()
-    assert made.api.asked().count("patch losslessrollouts") == 1
+async def written_after(made: Shop, pods: str) -> float:
+    """Seconds after which mere counts, which change now, are written."""
+    one_more_serves(made, pods)
+    made.api.calls.clear()
+    waited = 0.0
+    for _ in range(10):
+        wait = await made.turn()
+        if "patch losslessrollouts" in made.api.asked():
+            return waited
+        assert wait is not None
+        made.now += timedelta(seconds=wait, milliseconds=1)  # a clock like this one takes what is less for nothing
+        waited += wait
+    raise AssertionError("never")
 
 
-async def test_one_very_slow_write_does_not_keep_the_status_old_for_long() -> None:
-    made = shop(admitted("a"), replicas=3)
-    slow_by(made, 20)
+@pytest.mark.parametrize(
+    ("writes", "seconds"),
+    [((0.1,), 10.0), ((20.0,), LONGEST), ((20.0, 0.0), EVERY), ((0.0, 20.0), EVERY)],
+    ids=["slow", "very slow", "slow once, and not since", "slow just now, and not before"],
+)
+async def test_a_slow_api_server_is_told_mere_counts_less_often(writes: tuple[float, ...], seconds: float) -> None:
+    made = shop(admitted("a"), replicas=4)
+    slow_by(made, *writes)
     await made.first_turns()
-    one_more_serves(made)
-    wait = await made.turn()
-    assert wait is not None
-    assert wait <= LONGEST
-    made.now += timedelta(seconds=LONGEST)
-    await made.turn()
-    assert made.api.asked().count("patch losslessrollouts") == 1
+    assert await written_after(made, "ab") == pytest.approx(EVERY), "there was none before to tell it from chance"
+    assert await written_after(made, "abc") == pytest.approx(seconds, abs=0.1)
 
 
 async def test_a_status_for_a_spec_that_is_no_more_is_not_written() -> None:

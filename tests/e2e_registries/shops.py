@@ -153,7 +153,7 @@ def wait_until_one_is(stage: str, shop: Shop) -> None:
 def go_on_without_registry(shop: Shop, run: LoadRun, seconds: float) -> None:
     """As soon as a pod is withdrawn the registry is away, and for so long nobody may go.
 
-    A status may be late: it is written again after up to 15 s where the API server is slow.
+    A status may be late: it is written again after up to 30 s where the API server is slow.
     """
     wait_until_one_is("Withdrawn", shop)
     shop.registry.away()

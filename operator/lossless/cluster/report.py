@@ -21,9 +21,9 @@ EVERY: Final = 5.0
 """Seconds between two writes that nobody is in a hurry for."""
 SHARE: Final = 0.01
 """Of its time, at most, that an API server spends on those of one LosslessRollout: one that is slow has more urgent
-things to do."""
-LONGEST: Final = 15.0
-"""Seconds. One write that was slow by chance must not keep from people for long what is waited for."""
+things to do. It is slow when two writes on end were, whosever: one by chance keeps nothing from people."""
+LONGEST: Final = 30.0
+"""Seconds. However slow it is, for longer nobody is kept from seeing what is waited for."""
 
 
 @dataclass
@@ -38,6 +38,8 @@ class Reporter:
     """With the uid of whom it was said."""
     _due_at: dict[Key, float] = field(default_factory=dict)
     """When the next write is due that nobody is in a hurry for."""
+    _took: float = 0.0
+    """Seconds, the last write."""
 
     def last(self, rollout: SeenRollout) -> LosslessRolloutStatus:
         """What was said last: also what is still to be written, or transition times would be lost."""
@@ -79,7 +81,8 @@ class Reporter:
             self._told(self.store.rollouts.put(await self.gateway.get(ROLLOUTS, rollout.namespace, rollout.name)))
             raise Outdated("the LosslessRollout has changed") from error
         now = self.clock()
-        self._due_at[rollout.key] = now + min(LONGEST, max(EVERY, (now - began) / SHARE))
+        before, self._took = self._took, now - began
+        self._due_at[rollout.key] = now + min(LONGEST, max(EVERY, min(before, self._took) / SHARE))
         self._told(self.store.rollouts.put(answer))
 
     def _told(self, change: Change[SeenRollout] | None) -> None:
