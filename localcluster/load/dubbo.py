@@ -37,7 +37,7 @@ class DubboPlan:
     """Seconds; none means until it is told to stop."""
     timeout: float = 10.0
     """Seconds that Dubbo waits for an answer. (Its own default is 1.)"""
-    ready_within: float = 15.0
+    ready_within: float = 60.0
     """Seconds that providers have to begin to answer before the load begins; it begins after that in any case."""
     retries: int = 0
     """Dubbo's own default is 2, which would hide losses from a service that may be asked twice."""

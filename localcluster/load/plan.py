@@ -135,7 +135,7 @@ class Plan:
     timeout: float = 10.0
     """Seconds from the scheduled moment until an unanswered request counts as lost. Also the longest that stopping can
     take: what is in flight is let finish."""
-    ready_within: float = 15.0
+    ready_within: float = 60.0
     """Seconds that the targets have to begin to answer before the load begins, see answering.py; it begins after that
     in any case. 0 for targets that are not meant to answer."""
 
