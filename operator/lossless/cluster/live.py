@@ -4,6 +4,7 @@ The answers go into the store, so the second decision is made like the first, fr
 two calls however many pods are about to be marked drained; a third one only where the workload has moved on.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from lossless.cluster.gather import services_of
 from lossless.cluster.observed import SeenRollout
 from lossless.cluster.resources import ENDPOINT_SLICES
 from lossless.cluster.store import Change, Store
-from lossless.cluster.workload import WorkloadKind, kind_of
+from lossless.cluster.workload import kind_of
 from lossless.traffic.services import SERVICE_NAME, EndpointSlice
 from lossless.traffic.source import Subject
 
@@ -29,12 +30,12 @@ class LiveReader:
 
     async def look(self, rollout: SeenRollout, pods: Sequence[Subject]) -> None:
         """Read what says whether these pods may go. Raises ClusterError when it can't be read."""
-        kind = kind_of(rollout.target)
-        if kind is not None:
-            await self._workload(kind, rollout)
-        await self._slices(rollout.namespace, pods)
+        await asyncio.gather(self._workload(rollout), self._slices(rollout.namespace, pods))
 
-    async def _workload(self, kind: WorkloadKind, rollout: SeenRollout) -> None:
+    async def _workload(self, rollout: SeenRollout) -> None:
+        kind = kind_of(rollout.target)
+        if kind is None:
+            return
         namespace, name = rollout.namespace, rollout.target.name
         table = self.store.table(kind.resource)
         try:

@@ -265,8 +265,9 @@ class Reconciler:
 
         It replaces the first one whole, so that the numbers of the holds fit what is done.
         """
-        await self.live.look(gathered.rollout, gathered.subjects)
-        await self.registries.look_now(gathered.rollout.key)
+        await asyncio.gather(
+            self.live.look(gathered.rollout, gathered.subjects), self.registries.look_now(gathered.rollout.key)
+        )
         in_flight = {pod.uid: pod.in_flight for pod in gathered.world.pods if pod.in_flight}
         again = self._known(gathered.rollout, in_flight)
         return again, decide(again.world, self.clock())
