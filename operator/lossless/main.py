@@ -143,6 +143,7 @@ class Operator:
             self._options.identity,
             clock=time.monotonic,
             wall_clock=_now,
+            found=self._outages.unwatched_since,
         )
 
     def _counted(self, verb: str, resource: str, code: int) -> None:

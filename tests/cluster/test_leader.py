@@ -81,7 +81,10 @@ class Candidate:
             clock=time,
             wall_clock=lambda: EPOCH + timedelta(seconds=time.now) + skew,
             sleep=time.sleep,
+            found=lambda at: self.found.append((at - EPOCH).total_seconds()),
         )
+        self.found: list[float] = []
+        """When the Lease had been renewed last, each time it was told."""
         self.acquired_at: float | None = None
         self.lost_at: float | None = None
         self._time = time
@@ -132,6 +135,33 @@ async def test_after_a_kill_the_standby_leads_within_15_seconds_and_not_before_t
         await time.advance(15 - (TERMS.duration - TERMS.renew_every))
         assert two.acquired_at is not None
         assert two.acquired_at - killed_at <= 13
+
+
+async def test_who_comes_is_told_once_since_when_nobody_was_there() -> None:
+    leases, time = Leases(), FakeTime()
+    async with candidates(leases, time, "one") as (one,):
+        await time.advance(20)
+        one.die()
+        killed_at = time.now
+        await time.advance(30)
+        async with candidates(leases, time, "two") as (two,):
+            await time.advance(30)
+            assert two.leader.leads
+            assert two.found == [pytest.approx(killed_at, abs=TERMS.renew_every)]
+            assert one.found == [], "there was no Lease"
+
+
+async def test_a_lease_that_is_given_back_says_when() -> None:
+    leases, time = Leases(), FakeTime()
+    async with candidates(leases, time, "one") as (one,):
+        await time.advance(20)
+        one.die()
+        await time.advance(1)
+        await one.leader.release()
+        released_at = time.now
+        await time.advance(30)
+        async with candidates(leases, time, "two") as (two,):
+            assert two.found == [pytest.approx(released_at, abs=0.1)]
 
 
 async def test_a_lease_given_back_is_taken_at_once() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -12,8 +13,8 @@ from datetime import datetime
 import pytest
 
 from localcluster.box import Box
-from localcluster.load import Plan, running
-from tests.e2e.operators import Operator, kill_at, leader, wait_for_leader
+from localcluster.load import Outcome, Plan, running
+from tests.e2e.operators import LEASE, NAMESPACE, Operator, kill_at, leader, wait_for_leader
 from tests.e2e.workloads import Web
 
 STAGES = {
@@ -25,8 +26,30 @@ Marks = dict[str, str]
 """A pod's annotations."""
 MOMENTS = ["admitted-at", "withdrawn-at", "gone-at", "drained-at"]
 SETTLE = 4.0
+OUTAGE = 5.0
 STORM_SECONDS = float(os.environ.get("STORM_SECONDS", "30"))
 """How long leaders are killed in a storm: `STORM_SECONDS=300 make test ARGS="-k every_five_seconds"` for longer."""
+
+
+class Frozen:
+    """A process that can be frozen, and hears nothing then."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+
+    def freeze(self) -> None:
+        os.kill(self._pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self._pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def kube_proxy(box: Box) -> Iterator[Frozen]:
+    """It runs in the end."""
+    frozen = Frozen(box.process("kube-proxy").pid)
+    yield frozen
+    frozen.thaw()
 
 
 def test_killed_at_each_stage_of_a_passage(web: Callable[..., Web], operator: Operator, box: Box) -> None:
@@ -89,6 +112,42 @@ def test_the_api_server_restarts_in_mid_release(
         app.wait_until_rolled_out()
         outcome = run.finish()
     assert not outcome.lost, outcome.explain()
+
+
+def test_an_operator_that_comes_back_with_its_api_server_knows_that_others_may_not_have_heard_yet(
+    web: Callable[..., Web], operator: Operator, box: Box, kube_proxy: Frozen
+) -> None:
+    """None of us was there to see the outage; the Lease tells of it. A kube-proxy may wait for twice as long before it
+    connects again. Without its Lease an operator knows of nothing: the negative control."""
+    api_server = box.process("kube-apiserver")
+
+    def released_after_an_outage(version: str, heard_after: float | None) -> Outcome:
+        with running(box, Plan(rate=100, callers=app.callers()[:1]), namespace=app.namespace) as run:
+            operator.kill_long_ago()
+            if heard_after is None:
+                box.kubectl("delete", "lease", LEASE, "-n", NAMESPACE)
+            began = time.monotonic()
+            api_server.kill()
+            run.mark("away")
+            time.sleep(OUTAGE)
+            kube_proxy.freeze()
+            api_server.start()
+            run.mark("back")
+            operator.start()
+            app.release(version)
+            if heard_after is not None:
+                time.sleep(heard_after * (time.monotonic() - began))
+                kube_proxy.thaw()
+                run.mark("heard of")
+            app.wait_until_rolled_out()
+            time.sleep(1)
+            kube_proxy.thaw()
+            return run.finish()
+
+    app = web(app=["--on-term", "die"], replicas=2).gated(drain={"settle": "2s"})
+    outcome = released_after_an_outage("2", heard_after=2)
+    assert not outcome.lost, outcome.explain()
+    assert released_after_an_outage("3", heard_after=None).lost
 
 
 def test_a_standby_takes_over_from_a_killed_leader_in_mid_release(

@@ -21,7 +21,6 @@ from tests.e2e_registries.registries import (
     NODES,
     ConsulRegistry,
     EtcdRegistry,
-    EurekaPair,
     EurekaRegistry,
     FollowedRegistry,
     MisheardConsulRegistry,
@@ -82,7 +81,7 @@ def eureka_registry(box: Box) -> Iterator[EurekaRegistry]:
 
 
 @pytest.fixture(scope="package")
-def eureka_pair_registry(box: Box) -> Iterator[EurekaPair]:
+def eureka_pair_registry(box: Box) -> Iterator[EurekaRegistry]:
     with ExitStack() as stack:
         first, second = made(
             # One of them may bring a dead pod back that the other has forgotten: they are rid of it soon.
@@ -93,7 +92,7 @@ def eureka_pair_registry(box: Box) -> Iterator[EurekaPair]:
             stack.callback(each.kill)
         for each in (first, second):
             each.process.wait_ready()
-        yield EurekaPair(first, second)
+        yield EurekaRegistry(first, second)
 
 
 KINDS = ("etcd", "consul", "nacos", "eureka")

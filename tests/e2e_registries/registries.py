@@ -210,19 +210,33 @@ class ProtectedNacosRegistry(NacosRegistry):
 
 
 class EurekaRegistry(OfOneServer):
-    """Spring Cloud's Eureka, with Netflix' client; caches and fetches of a second each instead of 30."""
+    """Spring Cloud's Eureka, with Netflix' client; caches and fetches of a second each instead of 30.
+
+    Of several that replicate to each other, the first goes away, and the last is asked what they hold.
+    """
 
     kind = "eureka"
 
+    def __init__(self, *servers: Server) -> None:
+        super().__init__(servers[-1])
+        self._first = servers[0]
+        self._urls = [server.url for server in servers]
+
     def flags(self, service: str) -> Sequence[str]:
-        return (f"--service={service}", f"--register=eureka={self.server.url}/eureka?heartbeat=2&lease=6")
+        return (f"--service={service}", *(f"--register=eureka={url}/eureka?heartbeat=2&lease=6" for url in self._urls))
 
     def spec(self, service: str) -> Mapping[str, Any]:
-        eureka = {"servers": [f"{self.server.url}/eureka"], "application": service}
+        eureka = {"servers": [f"{url}/eureka" for url in self._urls], "application": service}
         return {"name": "eureka", "settle": "8s", "eureka": eureka}
 
     def consumer(self, service: str) -> Sequence[str]:
-        return java.eureka(service, [self.server.url], fetch_seconds=1)
+        return java.eureka(service, self._urls, fetch_seconds=1)
+
+    def away(self) -> None:
+        self._first.kill()
+
+    def back(self) -> None:
+        self._first.start()
 
     def held(self, service: str) -> Mapping[str, str]:
         answer = self.server.ask("/eureka/apps")
@@ -235,33 +249,6 @@ class EurekaRegistry(OfOneServer):
                     plain = one["status"] == "UP" and override in ("UNKNOWN", "UP")
                     found[f"{one['ipAddr']}:{one['port']['$']}"] = "" if plain else f"{one['status']}, {override}"
         return found
-
-
-class EurekaPair(EurekaRegistry):
-    """Two that replicate to each other; the first goes away, and the second is asked what they hold."""
-
-    kind = "eureka-pair"
-
-    def __init__(self, first: Server, second: Server) -> None:
-        super().__init__(second)
-        self._first = first
-        self._urls = (first.url, second.url)
-
-    def flags(self, service: str) -> Sequence[str]:
-        return (f"--service={service}", *(f"--register=eureka={url}/eureka?heartbeat=2&lease=6" for url in self._urls))
-
-    def spec(self, service: str) -> Mapping[str, Any]:
-        eureka = {"servers": [f"{url}/eureka" for url in self._urls], "application": service}
-        return {"name": "eureka", "settle": "8s", "eureka": eureka}
-
-    def consumer(self, service: str) -> Sequence[str]:
-        return java.eureka(service, list(self._urls), fetch_seconds=1)
-
-    def away(self) -> None:
-        self._first.kill()
-
-    def back(self) -> None:
-        self._first.start()
 
 
 def _b64(data: bytes) -> str:

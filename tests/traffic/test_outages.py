@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from lossless.traffic.outages import Outages
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -42,3 +44,16 @@ def test_nobody_waits_for_longer_than_a_minute() -> None:
 
 def test_what_was_out_of_reach_from_the_start_was_so_for_as_long_as_it_was_seen() -> None:
     assert after((0, False), (5, True)) == START + timedelta(seconds=5 + 2 * (5 + 0.8))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "caught_up"),
+    [(5.0, 2 * (5 + 0.8)), (3600.0, 60.0), (-3600.0, 2 * 0.8)],
+    ids=["", "long", "another clock"],
+)
+def test_what_nobody_watched_may_have_been_out_until_just_now(seconds: float, caught_up: float) -> None:
+    outages = Outages(Clock())
+    outages.unwatched_since(START - timedelta(seconds=seconds))
+    assert outages.caught_up_at == START + timedelta(seconds=caught_up)
+    outages.answered()
+    assert outages.caught_up_at == START + timedelta(seconds=caught_up), "an answer now says nothing of then"

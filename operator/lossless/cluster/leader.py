@@ -1,7 +1,7 @@
 """One of several processes leads: an elector over a ``coordination.k8s.io`` Lease.
 
-It trusts no clock but its own monotonic one. Others' times in the Lease are never compared with ours: what counts is
-how long ago *we* saw the Lease change. Every update carries the resourceVersion it was decided on, so of two that try
+It trusts no clock but its own monotonic one. Who leads is never decided by others' times in the Lease: what counts is
+how long ago *we* saw it change. Every update carries the resourceVersion it was decided on, so of two that try
 only one succeeds. Who leads gives up at ``renew_deadline``, well before anybody else may take over at ``duration``.
 
 With 10 s, 7 s and 1 s a standby has the Lease at most 12 s after the leader was killed.
@@ -21,7 +21,7 @@ from lossless.api import names
 from lossless.cluster.errors import ClusterError, Conflict, NotFound
 from lossless.cluster.gateway import Gateway
 from lossless.cluster.resources import LEASES, Raw
-from lossless.core.passage import format_time
+from lossless.core.passage import format_time, parse_time
 
 NAME: Final = "lossless-operator"
 PROCESS: Final = f"{names.GROUP}/process"
@@ -62,8 +62,12 @@ class Leader:
         wall_clock: Callable[[], datetime],
         sleep: Callable[[float], Any] = asyncio.sleep,
         terms: Terms | None = None,
+        found: Callable[[datetime], None] = lambda renewed_at: None,
     ) -> None:
-        """`gateway` must not itself ask whether we lead. `clock` is monotonic, `wall_clock` only for people to read."""
+        """`gateway` must not itself ask whether we lead. `clock` is monotonic, `wall_clock` only for people to read.
+
+        `found` is told once, when we see the Lease of others first, at what time they renewed or released it last.
+        """
         self._gateway = gateway
         self._namespace = namespace
         self._identity = identity
@@ -72,6 +76,7 @@ class Leader:
         self._wall_clock = wall_clock
         self._sleep = sleep
         self._terms = terms or Terms()
+        self._found: Callable[[datetime], None] | None = found
         self._lease: Raw | None = None
         """As last seen."""
         self._seen_at = -math.inf
@@ -97,6 +102,7 @@ class Leader:
             self._alive_at = self._clock()
             try:
                 await self._look()
+                self._tell_found()
                 holder = self._holder()
                 if self._is_free() and await self._take():
                     return
@@ -135,7 +141,8 @@ class Leader:
                 await self._look()  # A renewal may have been cut off with its answer.
                 if self._lease is None or not self._is_ours():
                     return
-                spec = {**self._lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
+                now = format_time(self._wall_clock())
+                spec = {**self._lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": now}
                 await self._gateway.replace(LEASES, self._namespace, NAME, {**self._lease, "spec": spec})
             _log.info("the Lease is given back")
         except (ClusterError, TimeoutError) as error:
@@ -148,6 +155,12 @@ class Leader:
             self._lease = None
             return
         self._saw(lease)
+
+    def _tell_found(self) -> None:
+        found, self._found = self._found, None
+        at = parse_time((self._lease or {}).get("spec", {}).get("renewTime"))
+        if found and at:
+            found(at)
 
     def _saw(self, lease: Raw) -> None:
         before = self._lease["metadata"]["resourceVersion"] if self._lease else None

@@ -25,6 +25,11 @@ class Outages:
         self.caught_up_at: datetime | None = None
         """Before this, what the source says is no evidence of what its followers do. None: no outage was seen."""
 
+    def unwatched_since(self, at: datetime) -> None:
+        """None of us was there to see it since then: it may have been out all that time, and be back just now."""
+        until = self._caught_up(self._clock() - at)
+        self.caught_up_at = max(until, self.caught_up_at or until)
+
     def missed(self) -> None:
         """It did not answer. It may have been out since its last answer."""
         self._out_since = self._out_since or self._answered or self._clock()
@@ -33,6 +38,10 @@ class Outages:
         """It did, whatever it said."""
         now = self._clock()
         if self._out_since is not None:
-            self.caught_up_at = now + min(LONGEST_WAIT, 2 * (now - self._out_since + FIRST_WAIT))
+            self.caught_up_at = self._caught_up(now - self._out_since)
             self._out_since = None
         self._answered = now
+
+    def _caught_up(self, out_for: timedelta) -> datetime:
+        """When everybody has connected again, if it was out so long, until now."""
+        return self._clock() + min(LONGEST_WAIT, 2 * (max(out_for, timedelta(0)) + FIRST_WAIT))
