@@ -88,6 +88,18 @@ def test_it_never_raises_what_a_replicaset_already_has(bench: Bench, held: str) 
     assert asked_for(bench, held, 9) == 9
 
 
+def test_what_grows_is_kept_at_that_until_the_operator_says_otherwise(bench: Bench, held: str) -> None:
+    """Scaled out in mid-release, an old ReplicaSet grows and shrinks again before anybody has seen its new pods."""
+    bench.keep(held, "2")
+    bench.scale(6)
+    bench.until_pods(6)
+    bench.scale(1)
+    bench.until(lambda: wanted(bench) is None, "the controller has tried")
+    assert replicas(bench) == 6
+    bench.keep(held, "5")
+    bench.until(lambda: replicas(bench) == 5, "the ReplicaSet is lowered")
+
+
 def test_it_keeps_what_the_label_says_when_that_is_less(bench: Bench, held: str) -> None:
     bench.keep(held, "2")
     assert asked_for(bench, held, 0) == 2
