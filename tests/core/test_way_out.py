@@ -227,6 +227,14 @@ class TestSettle:
         decision = decided(*BOTH_NEW_SERVE, old("a", draining(5), knows_again))
         assert (wait_of(decision, "a").reason, decision.wake_at) == ("Settling", within(15))
 
+    def test_that_is_written_down_for_whoever_has_not_seen_the_outage(self) -> None:
+        outage = followers_caught_up(within(10))
+        known_before = move(decided(*BOTH_NEW_SERVE, old("a", draining(5)), outage), "a")
+        gone = having(sightings=(Sighting("Service web", Presence.ABSENT),))
+        only_now = move(decided(*BOTH_NEW_SERVE, old("a", withdrawn(5), gone), outage), "a")
+        assert known_before.passage.gone_at == only_now.passage.gone_at == within(10)
+        assert moves(decided(*BOTH_NEW_SERVE, old("a", draining(-10)), outage)) == {}, "once"
+
     @pytest.mark.parametrize(("slowest", "until"), [(2, 5), (30, 30)])
     def test_it_settles_as_long_as_the_slowest_of_those_who_call_it_needs(self, slowest: float, until: float) -> None:
         sightings = (Sighting("Service web", Presence.ABSENT), _let_go("eureka", slowest), _let_go("consul", 1))

@@ -39,6 +39,7 @@ def instance_of(pod: SeenPod, spec: Registry) -> Instance:
         containers=pod.containers,
         original=passage.original(spec.name) or "",
         told=spec.name in passage.told,
+        unanswered_since=passage.unanswered_since(),
     )
 
 

@@ -51,7 +51,8 @@ class Passage:
     a part of the traffic yet."""
     withdrawn_at: datetime | None = None
     gone_at: datetime | None = None
-    """When it was last seen to be gone from every traffic source: settle counts from here."""
+    """When it was last seen to be gone from every traffic source; after an outage, when all who follow them can have
+    heard of that. Settle counts from here."""
     drained_at: datetime | None = None
     cost_before: str | None = None
     """The user's own deletion cost while ours stands in its place; empty: there was none."""
@@ -65,6 +66,11 @@ class Passage:
     def original(self, source: str) -> str | None:
         """What to put back there; None: it was not told anything."""
         return dict(self.originals).get(source)
+
+    def unanswered_since(self) -> datetime | None:
+        """Since when a traffic source may have been out of reach, as far as it was written down; None: it was not."""
+        out_of_reach = self.waiting_for.startswith(("NotSeen: ", "Telling: "))
+        return self.withdrawn_at if self.stage is Stage.WITHDRAWN and out_of_reach else None
 
     def to_annotations(self) -> dict[str, str | None]:
         """Every annotation of a passage; None where it is to be taken off."""

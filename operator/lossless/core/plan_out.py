@@ -46,9 +46,15 @@ def plan_out(pod: Pod, here: Moment, spared: frozenset[str]) -> Plan:
     wait = way_out.wait_on_the_way_out(pod, here)
     if wait is None:
         return Plan(pod, steps=(_mark_drained(pod, here, _evidence(pod, here)),))
-    if wait.stage is Stage.DRAINING and passage.gone_at is None:
-        gone = replace(passage, stage=Stage.DRAINING, since=here.now, waiting_for=wait.text, gone_at=here.now)
-        return Plan(pod, wait, (Move(Verb.SETTLE, pod, gone, wait.reason, wait.message),))
+    if wait.stage is Stage.DRAINING:
+        # Written down as it is believed now: whoever goes on with it may not have seen the outage.
+        gone_at = way_out.heard_by_all(passage.gone_at or here.now, pod, here)
+        if passage.gone_at is None:
+            gone = replace(passage, stage=Stage.DRAINING, since=here.now, waiting_for=wait.text, gone_at=gone_at)
+            return Plan(pod, wait, (Move(Verb.SETTLE, pod, gone, wait.reason, wait.message),))
+        if gone_at > passage.gone_at:
+            later = replace(passage, waiting_for=wait.text, gone_at=gone_at)
+            return Plan(pod, wait, (Move(Verb.NOTE, pod, later, wait.reason, wait.message),))
     if wait.stage is Stage.WITHDRAWN and passage.gone_at is not None:
         listed = replace(passage, stage=Stage.WITHDRAWN, since=here.now, waiting_for=wait.text, gone_at=None)
         return Plan(pod, wait, (Move(Verb.NOTE, pod, listed, wait.reason, wait.message),))

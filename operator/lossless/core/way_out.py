@@ -88,8 +88,7 @@ def settled(pod: Pod, moment: Moment) -> Wait | None:
     if moment.stays_listed(pod) and not _to_be_gone_from(pod, moment):
         return None  # Its preStop sleep is as long.
     since = pod.passage.gone_at or moment.now
-    caught_up = [moment.world.followers_caught_up_at, *(each.followers_caught_up_at for each in pod.sightings)]
-    until = max([since, *(at for at in caught_up if at)]) + _settle(pod, moment)
+    until = heard_by_all(since, pod, moment) + _settle(pod, moment)
     if moment.now >= until:
         return None
     return Wait(
@@ -132,6 +131,12 @@ OUT_OF_SIGHT: Final[tuple[Check, ...]] = (
 )
 """As far as nobody calls it any more."""
 WAY_OUT: Final[tuple[Check, ...]] = (*OUT_OF_SIGHT, not_held, nothing_in_flight)
+
+
+def heard_by_all(since: datetime, pod: Pod, moment: Moment) -> datetime:
+    """From when on those who follow its sources do as these say since then: after an outage, later."""
+    caught_up = [moment.world.followers_caught_up_at, *(each.followers_caught_up_at for each in pod.sightings)]
+    return max([since, *(at for at in caught_up if at)])
 
 
 def wait_on_the_way_out(pod: Pod, moment: Moment) -> Wait | None:

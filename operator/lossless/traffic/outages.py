@@ -34,6 +34,11 @@ class Outages:
         """It did not answer. It may have been out since its last answer."""
         self._out_since = self._out_since or self._answered or self._clock()
 
+    def missed_since(self, at: datetime) -> None:
+        """Somebody before us has had no answer since then. Of no interest to who has had one himself."""
+        if self._answered is None:
+            self._out_since = min(at, self._out_since or at)
+
     def answered(self) -> None:
         """It did, whatever it said."""
         now = self._clock()

@@ -245,6 +245,25 @@ async def test_after_an_outage_those_who_follow_a_registry_need_time_to_hear_of_
     assert caught_up_at(desk) == desk.now + 2 * (timedelta(seconds=20) + FIRST_WAIT)
 
 
+@pytest.mark.parametrize("answers", [True, False])
+async def test_an_outage_that_is_written_on_a_pod_is_known_to_who_has_not_seen_it(
+    desk: Desk, one: FakeRegistry, answers: bool
+) -> None:
+    began = desk.now
+    desk.now += timedelta(seconds=20)
+    one.failure = None if answers else Unreachable("no answer")
+    waits = replace(pod("a"), unanswered_since=began)
+    desk.book.follow(KEY, "shop", [spec("one")], {"one": {"a": waits}})
+    await rounds(one)
+    one.failure = None
+    await until(lambda: desk.presence("a") is Presence.ABSENT)
+    assert caught_up_at(desk) == desk.now + 2 * (timedelta(seconds=20) + FIRST_WAIT)
+    desk.now += timedelta(seconds=1)
+    desk.book.follow(KEY, "shop", [spec("one")], {"one": {"a": waits, "b": waits}})
+    await rounds(one)
+    assert caught_up_at(desk) == desk.now - timedelta(seconds=1) + 2 * (timedelta(seconds=20) + FIRST_WAIT), "once"
+
+
 async def test_a_registry_that_refuses_us_does_answer_those_who_follow_it(desk: Desk, one: FakeRegistry) -> None:
     one.failure = Refused("the token is not accepted")
     desk.follow("a")

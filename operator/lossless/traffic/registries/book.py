@@ -163,6 +163,8 @@ class _Follower:
             self._woken.set()
         for uid, instance in instances.items():
             self._told_out.setdefault(uid, instance.told)
+            if instance.unanswered_since:
+                self._outages.missed_since(instance.unanswered_since)
         # What we know ourselves is newer than what is written on the pod.
         self._instances = {uid: replace(one, told=self._told_out[uid]) for uid, one in instances.items()}
         everything: tuple[dict[str, Any], ...] = (

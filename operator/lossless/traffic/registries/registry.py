@@ -6,7 +6,7 @@ tell it, and how often, is `book.py`'s business; whether a pod may go, the core'
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from statistics import fmean
 from typing import Protocol
 
@@ -33,6 +33,8 @@ class Instance:
     """`withdraw` has succeeded and nothing has been put back since; kept on the pod itself. False again when one of its
     containers has started anew: what an application was told, it has forgotten. Only what cannot be looked at needs
     it."""
+    unanswered_since: datetime | None = None
+    """When this registry may have gone out of reach, as it is kept on the pod itself: who is new has not seen that."""
 
 
 def mean(fractions: Sequence[float]) -> float | None:
