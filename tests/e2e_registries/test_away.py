@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from functools import partial
 
 import pytest
 
 from localcluster.load import Plan, running
+from lossless.api import names
 from tests.e2e.operators import Operator, wait_for_leader
 from tests.e2e_registries.faulty_proxy import Fault
 from tests.e2e_registries.registries import MisheardConsulRegistry
@@ -31,6 +33,11 @@ def labelled(shop: FollowedShop) -> list[str]:
     ]
 
 
+def noted(shop: FollowedShop, name: str) -> list[str]:
+    """What stands in an annotation of its pods."""
+    return [notes[name] for notes in shop.notes().values() if name in notes]
+
+
 @only(["etcd", "consul", "eureka-pair", "nacos-protected"])
 def test_a_release_waits_for_a_registry_that_is_away_for_20_s(shop: Make, operator: Operator) -> None:
     """ZooKeeper has its own in test_dubbo.py. A lone Eureka or rnacos forgets everybody when it is killed, and those
@@ -45,6 +52,33 @@ def test_a_release_waits_for_a_registry_that_is_away_for_20_s(shop: Make, operat
         outcome = run.finish()
     assert not outcome.lost, outcome.explain()
     app.wait_until_nothing_is_left()
+
+
+@only(["etcd"])
+def test_an_outage_that_nobody_but_a_killed_operator_has_seen_is_known_to_the_next_one(
+    shop: Make, operator: Operator
+) -> None:
+    """Consumers may not hear of the pods that left for twice as long as it lasted."""
+    app, lasts = shop().cared_for(), 8
+    with running(app.box, Plan(rate=RATE, callers=app.followers()), namespace=app.namespace) as run:
+        wait_until_answered(run)
+        app.release("2")
+        wait_until_one_is("Withdrawn", app)
+        app.registry.away()
+        run.mark("away")
+        away_at = time.time()
+        app.box.wait_until(lambda: any("etcd" in said for said in noted(app, names.WAITING_FOR)), 60, "it is noted")
+        time.sleep(max(0, away_at + lasts - time.time()))
+        operator.kill_long_ago()
+        app.registry.back()
+        run.mark("back")
+        back_at = time.time()
+        operator.start()
+        gone_at = min(app.box.wait_until(lambda: noted(app, names.GONE_AT), 60, "one is gone"))
+        app.wait_until_rolled_out()
+        outcome = run.finish()
+    assert not outcome.lost, outcome.explain()
+    assert datetime.fromisoformat(gone_at).timestamp() >= back_at + 2 * lasts
 
 
 FAULTS = (
