@@ -24,7 +24,7 @@ STAGES = {
 """By release: an operator takes longer to start than a pod, so after `Starting` it comes too late for those two."""
 Marks = dict[str, str]
 """A pod's annotations."""
-MOMENTS = ["admitted-at", "withdrawn-at", "gone-at", "drained-at"]
+MOMENTS = ["admitted-at", "withdrawn-at", "drained-at"]
 SETTLE = 4.0
 OUTAGE = 5.0
 STORM_SECONDS = float(os.environ.get("STORM_SECONDS", "30"))
@@ -91,9 +91,11 @@ def _released(app: Web, histories: defaultdict[str, list[Marks]]) -> bool:
 
 
 def _goes_on(before: Marks, after: Marks) -> bool:
-    """Whether every moment that was written down has stayed, also the one at which its stage began."""
+    """Whether every moment that was written down has stayed, also the one at which its stage began. When all can have
+    heard that it is gone is put off by who comes back, but never forgotten."""
     kept = all(before[moment] == after.get(moment) for moment in MOMENTS if moment in before)
-    return kept and (before.get("stage") != after.get("stage") or before.get("since") == after.get("since"))
+    heard = before.get("gone-at", "") <= after.get("gone-at", "")
+    return kept and heard and (before.get("stage") != after.get("stage") or before.get("since") == after.get("since"))
 
 
 def _time(text: str) -> datetime:
