@@ -1,7 +1,8 @@
 # What people do with this project. `make` alone lists it.
 PY := .venv/bin/python
-# Test files side by side, each with a box of its own: they mostly wait. More of them starve a machine of two cores.
-WORKERS ?= 3
+# Test files side by side, each with a box of its own. One for each of two cores: with three these are always full, the
+# suite is hardly faster, and now and then something is not in time.
+WORKERS ?= 2
 # Some images forbid Python to keep what it has compiled. Here processes are started by the thousand.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help

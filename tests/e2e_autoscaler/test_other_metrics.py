@@ -53,7 +53,7 @@ def test_a_release_misleads_no_autoscaler_and_a_real_load_is_met_with_pods_that_
     def made(metric: Manifest, load: Value, how: Any, behavior: Any = None) -> Scaled:
         app = scaled(replicas=2, strategy=AT_ONCE).deploy()
         metrics.tell(app.namespace, load=load)
-        app.protect(warmup={"delay": "60s"}, drain={"settle": "5s"}, autoscaler=how).wait_until_cared_for()
+        app.protect(warmup={"delay": "100s"}, drain={"settle": "5s"}, autoscaler=how).wait_until_cared_for()
         befores[app.namespace] = app.autoscale(metric, least=2, most=3, behavior=behavior)
         return app
 
@@ -86,7 +86,7 @@ def test_a_release_misleads_no_autoscaler_and_a_real_load_is_met_with_pods_that_
     metrics.tell(each.namespace, load=10)
     time.sleep(LOOKS)
     assert (each.wanted, each.is_held) == (3, True), "scale-in waits"
-    box.wait_until(lambda: pods.wanted == 3, 90, "a load is met that could not be told from that of cold pods")
+    box.wait_until(lambda: pods.wanted == 3, 150, "a load is met that could not be told from that of cold pods")
     for app in held:
         app.wait_until_rolled_out()
         app.wait_until_given_back()
