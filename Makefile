@@ -1,7 +1,7 @@
 # What people do with this project. `make` alone lists it.
 PY := .venv/bin/python
-# Test files side by side, each with a box of its own. One for each of two cores: with three these are always full, the
-# suite is hardly faster, and now and then something is not in time.
+# Test files side by side, each with a box of its own. One for each of two cores: with three these are always full,
+# and now and then something is not in time.
 WORKERS ?= 2
 # Some images forbid Python to keep what it has compiled. Here processes are started by the thousand.
 unexport PYTHONDONTWRITEBYTECODE

@@ -1,6 +1,5 @@
 """What is written on a pod can be read back, and nothing that stands there makes us stumble."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -10,7 +9,6 @@ from hypothesis import strategies as st
 from lossless.api import names
 from lossless.core.passage import Hold, Passage, Stage, format_time, parse_time
 
-WITHDRAWN_AT = datetime(2026, 1, 1, tzinfo=UTC)
 TIMES = st.timedeltas(timedelta(0), timedelta(days=300_000)).map(lambda since: datetime(1970, 1, 2, tzinfo=UTC) + since)
 PASSAGES = st.builds(
     Passage,
@@ -75,20 +73,3 @@ def test_a_time_may_be_written_in_any_zone() -> None:
 def test_a_hold_says_which_door_it_keeps_shut(text: str, closes: tuple[bool, bool]) -> None:
     (hold,) = Hold.all_in({"hold.lossless.dev/me": text, "other.dev/hold": "in: no"})
     assert (hold.who, (hold.closes_in, hold.closes_out)) == ("me", closes)
-
-
-@pytest.mark.parametrize(
-    ("waiting_for", "since"),
-    [
-        ("NotSeen: no answer from nacos", WITHDRAWN_AT),
-        ("Telling: nacos must be told (no answer)", WITHDRAWN_AT),
-        ("StillListed: still in Service web", None),
-        ("", None),
-    ],
-)
-def test_a_source_that_gives_no_answer_may_have_been_out_of_reach_since_the_pod_was_withdrawn(
-    waiting_for: str, since: datetime | None
-) -> None:
-    passage = Passage(stage=Stage.WITHDRAWN, withdrawn_at=WITHDRAWN_AT, waiting_for=waiting_for)
-    assert passage.unanswered_since() == since
-    assert replace(passage, stage=Stage.DRAINING).unanswered_since() is None

@@ -1,10 +1,12 @@
 """The way out: each check alone, its timeout, and what changes while a pod is under way."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
-from lossless.core.passage import Stage
+from lossless.core import way_out
+from lossless.core.passage import Passage, Stage
 from lossless.core.steps import Verb
 from lossless.core.world import Presence, Registered, Sighting
 from tests.core.given import (
@@ -395,3 +397,20 @@ class TestPodsThatAreGoingAnyway:
         decision = decided(*BOTH_NEW_SERVE, old("a", serving(), having(phase=phase)))
         assert moves(decision) == {}
         assert decision.status.pods.out == 0
+
+
+@pytest.mark.parametrize(
+    ("waiting_for", "since"),
+    [
+        ("NotSeen: no answer from nacos", within(0)),
+        ("Telling: nacos must be told (no answer)", within(0)),
+        ("StillListed: still in Service web", None),
+        ("", None),
+    ],
+)
+def test_a_source_that_gives_no_answer_may_have_been_out_of_reach_since_the_pod_was_withdrawn(
+    waiting_for: str, since: datetime | None
+) -> None:
+    passage = Passage(stage=Stage.WITHDRAWN, withdrawn_at=within(0), waiting_for=waiting_for)
+    assert way_out.unanswered_since(passage) == since
+    assert way_out.unanswered_since(replace(passage, stage=Stage.DRAINING)) is None

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from lossless.api.traffic import KINDS, Registry
 from lossless.cluster.observed import SeenPod
+from lossless.core import way_out
 from lossless.pods.address import NoSuchPort, port_number
 from lossless.traffic.registries.registry import Instance
 
@@ -39,7 +40,7 @@ def instance_of(pod: SeenPod, spec: Registry) -> Instance:
         containers=pod.containers,
         original=passage.original(spec.name) or "",
         told=spec.name in passage.told,
-        unanswered_since=passage.unanswered_since(),
+        unanswered_since=way_out.unanswered_since(passage),
     )
 
 

@@ -67,11 +67,6 @@ class Passage:
         """What to put back there; None: it was not told anything."""
         return dict(self.originals).get(source)
 
-    def unanswered_since(self) -> datetime | None:
-        """Since when a traffic source may have been out of reach, as far as it was written down; None: it was not."""
-        out_of_reach = self.waiting_for.startswith(("NotSeen: ", "Telling: "))
-        return self.withdrawn_at if self.stage is Stage.WITHDRAWN and out_of_reach else None
-
     def to_annotations(self) -> dict[str, str | None]:
         """Every annotation of a passage; None where it is to be taken off."""
         return {

@@ -5,7 +5,7 @@ from typing import Final
 
 from lossless.api.resource import OnDrainTimeout
 from lossless.core.moment import Moment
-from lossless.core.passage import Stage
+from lossless.core.passage import Passage, Stage
 from lossless.core.waits import Check, Wait, bounded, first_wait
 from lossless.core.world import Pod, Presence, Sighting
 
@@ -17,6 +17,8 @@ the next renewal of the cache (30 s each), with Consul by the agent's anti-entro
 
 STARTED_WITHIN: Final = timedelta(seconds=60)
 """By then an application that starts has registered, as far as one waits for it that is not wanted any more."""
+TELLING: Final = "Telling"
+NOT_SEEN: Final = "NotSeen"
 
 
 def told_everyone(pod: Pod, moment: Moment) -> Wait | None:
@@ -30,7 +32,7 @@ def told_everyone(pod: Pod, moment: Moment) -> Wait | None:
             f"{source} must be told ({evidence[source]})" if source in evidence else f"{source} must be told"
             for source in untold
         )
-        return Wait(Stage.WITHDRAWN, "Telling", message, _start(pod, moment), _deadline(pod, moment))
+        return Wait(Stage.WITHDRAWN, TELLING, message, _start(pod, moment), _deadline(pod, moment))
     return None
 
 
@@ -41,7 +43,7 @@ def gone_from_every_source(pod: Pod, moment: Moment) -> Wait | None:
     present = [sighting for sighting in sources if sighting.presence is Presence.PRESENT]
     if not present and silent:
         said = ", ".join(sighting.text for sighting in silent)
-        return Wait(Stage.WITHDRAWN, "NotSeen", f"no answer from {said}", _start(pod, moment), _deadline(pod, moment))
+        return Wait(Stage.WITHDRAWN, NOT_SEEN, f"no answer from {said}", _start(pod, moment), _deadline(pod, moment))
     if not present:
         return None
     listed = ", ".join(sighting.text for sighting in present)
@@ -137,6 +139,12 @@ def heard_by_all(since: datetime, pod: Pod, moment: Moment) -> datetime:
     """From when on those who follow its sources do as these say since then: after an outage, later."""
     caught_up = [moment.world.followers_caught_up_at, *(each.followers_caught_up_at for each in pod.sightings)]
     return max([since, *(at for at in caught_up if at)])
+
+
+def unanswered_since(passage: Passage) -> datetime | None:
+    """Since when a traffic source may have been out of reach, as far as it was written down; None: it was not."""
+    out_of_reach = passage.waiting_for.startswith((f"{NOT_SEEN}: ", f"{TELLING}: "))
+    return passage.withdrawn_at if passage.stage is Stage.WITHDRAWN and out_of_reach else None
 
 
 def wait_on_the_way_out(pod: Pod, moment: Moment) -> Wait | None:
